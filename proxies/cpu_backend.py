@@ -1,0 +1,121 @@
+"""Timing on the CPU."""
+
+import contextlib
+import ctypes
+import gc
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from proxies.backend import Observation, Pace, PeakMemory, Step
+from proxies.records import TimingSettings
+
+PROC = Path("/proc")
+
+
+class CpuBackend:
+    """Steps run in this thread and torch's pool; the clock is the wall's."""
+
+    def __init__(self, *, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._baseline_bytes: int | None = None
+        self._memory_problem = "the peak was not reset"
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    @property
+    def pace(self) -> Pace:
+        """Blocks of 30 ms: short against the bursts of other work, which then meet both sides of a pair."""
+        return Pace(block_ms=30.0, most_steps=5, lead_in_steps=0, warm_up_steps=4)
+
+    @property
+    def needs_cpu(self) -> bool:
+        """Yes."""
+        return True
+
+    @contextmanager
+    def prepared(self, settings: TimingSettings) -> Iterator[None]:
+        """Set the number of threads, and set it back."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(settings.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def now(self) -> float:
+        """`time.perf_counter`, which no change of the date moves."""
+        return time.perf_counter()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def time_steps(self, step: Step, count: int) -> list[float]:
+        """Wall milliseconds of each step."""
+        times = []
+        for _ in range(count):
+            start = time.perf_counter()
+            step()
+            times.append((time.perf_counter() - start) * 1e3)
+        return times
+
+    def reset_peak_memory(self) -> None:
+        """Give freed memory back to the system and restart the kernel's high-water mark."""
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # glibc; elsewhere freed memory hides some of the growth
+        try:
+            (self._proc / "self/clear_refs").write_text("5")
+            self._baseline_bytes = self._status_bytes("VmRSS")
+        except (OSError, ValueError) as error:
+            self._baseline_bytes, self._memory_problem = None, f"no high-water mark from the kernel ({error})"
+
+    def peak_memory(self) -> PeakMemory:
+        """Growth of the peak resident set since the reset: weights, optimizer, activations, scratch."""
+        if self._baseline_bytes is None:
+            return PeakMemory(peak_bytes=None, method=self._memory_problem)
+        growth = self._status_bytes("VmHWM") - self._baseline_bytes
+        return PeakMemory(peak_bytes=max(growth, 0), method="growth of the peak resident set (VmHWM - VmRSS)")
+
+    def observe(self) -> Observation:
+        """CPU time of this thread, preemptions of this process, pressure on the machine."""
+        pressure = self._pressure()
+        return Observation(
+            wall_seconds=time.perf_counter(),
+            thread_cpu_seconds=time.thread_time(),
+            involuntary_switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+            cpu_pressure_seconds=pressure.get("total", 0.0) / 1e6 if pressure else None,
+            cpu_pressure_avg10=pressure.get("avg10"),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Versions and what the CPU build of torch may use."""
+        return {
+            "torch": torch.__version__,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+        }
+
+    def _status_bytes(self, field: str) -> int:
+        for line in (self._proc / "self/status").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key == field:
+                return int(value.split()[0]) * 1024
+        raise ValueError(f"/proc/self/status has no {field}")
+
+    def _pressure(self) -> dict[str, float]:
+        """The `some` line of /proc/pressure/cpu: percentages, and `total` in microseconds. Empty: not offered."""
+        try:
+            line = (self._proc / "pressure/cpu").read_text().splitlines()[0]
+            return {key: float(value) for key, _, value in (part.partition("=") for part in line.split()[1:])}
+        except (OSError, ValueError, IndexError):
+            return {}

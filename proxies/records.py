@@ -1,0 +1,121 @@
+"""Jobs and outcomes: the plain data that travels between the session, the executors and the workers.
+
+A job says what to find out about one architecture; an outcome says what was found, or why nothing was.
+Both are values without torch, and both are JSON, so they cross processes, machines and restarts.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FiniteFloat
+
+from search_spaces.spec import Spec
+
+RECORD_SCHEMA = 1
+"""Part of every key. Raised when a change of code changes what a training or a timing means."""
+
+Status = Literal["ok", "infeasible", "oom", "timeout", "diverged", "stopped", "unstable", "error"]
+"""How a job ended.
+
+    ok          measured; the metrics are complete
+    infeasible  refused by a limit before any work
+    oom         ran out of memory
+    timeout     passed its deadline
+    diverged    the loss or a metric stopped being finite
+    stopped     told to stop early; the metrics are partial
+    unstable    timed, but not within the tolerance; the interval is kept, the value is provisional
+    error       anything else: an exception, a signal, an exit
+"""
+
+Decision = Literal["continue", "stop"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+MemoryFormat = Literal["channels_last", "contiguous"]
+CompileMode = Literal["none", "default", "max-autotune"]
+
+
+class TimingSettings(Spec):
+    """What a step time is a step time *of*. Two timings compare only when these agree."""
+
+    resolution: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    num_classes: Annotated[int, Field(ge=1)] = 1000
+    precision: Precision = "fp32"
+    memory_format: MemoryFormat = "channels_last"
+    compile: CompileMode = "none"
+    threads: Annotated[int, Field(ge=1)] = 1
+    tolerance: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.03
+    budget_seconds: Annotated[float, Field(gt=0.0)] = 60.0
+
+
+class TimeJob(Spec):
+    """Measure the training step time of one architecture on one kind of device."""
+
+    kind: Literal["time"] = "time"
+    digest: str
+    architecture: dict[str, Any]
+    hardware_fingerprint: str
+    settings: TimingSettings
+
+    @property
+    def key(self) -> str:
+        """What a timing is filed under: architecture, device with its software, settings."""
+        return _key("time", self.digest, self.hardware_fingerprint, self.settings.model_dump())
+
+
+class TrainJob(Spec):
+    """Train one architecture on the proxy task once."""
+
+    kind: Literal["train"] = "train"
+    digest: str
+    architecture: dict[str, Any]
+    task_fingerprint: str
+    seed: Annotated[int, Field(ge=0)]
+
+    @property
+    def key(self) -> str:
+        """What a training is filed under: architecture, task, seed. Not the device."""
+        return _key("train", self.digest, self.task_fingerprint, self.seed)
+
+
+Job = Annotated[TimeJob | TrainJob, Field(discriminator="kind")]
+
+
+class Partial(Spec):
+    """An interim report of a running training."""
+
+    key: str
+    step: Annotated[int, Field(ge=0)]
+    metrics: dict[str, FiniteFloat]
+
+
+class Outcome(Spec):
+    """How one job ended.
+
+    `metrics` holds finite numbers only; what is missing is absent, and `reason` says why. Names carry
+    their unit: a timing has step_ms, step_ms_low, step_ms_high (95 % interval), step_ratio (to the
+    reference network) and peak_memory_bytes; a training has accuracy (fraction, 0 to 1), train_loss_sum
+    and whatever else its task reports. `details` is provenance as plain JSON: device, versions, settings,
+    learning curve.
+    """
+
+    key: str
+    kind: Literal["time", "train"]
+    digest: str
+    status: Status
+    reason: str | None = None
+    metrics: dict[str, FiniteFloat] = {}
+    details: dict[str, Any] = {}
+    seconds: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+def failure(job: TimeJob | TrainJob, status: Status, reason: str, seconds: float = 0.0) -> Outcome:
+    """The outcome of a job that measured nothing."""
+    return Outcome(
+        key=job.key, kind=job.kind, digest=job.digest, status=status, reason=reason, seconds=seconds
+    )
+
+
+def _key(*parts: Any) -> str:
+    canonical = json.dumps([RECORD_SCHEMA, *parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,261 @@
+"""One network, as a value: input, stem, stages, head. Its canonical form, digest, document and cost."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from search_spaces.blocks.protocol import Block
+from search_spaces.cost import (
+    NO_COST,
+    Cost,
+    kept_by_activation,
+    kept_input_area,
+    output_side,
+    static_cost,
+)
+from search_spaces.spec import (
+    ActivationName,
+    Kernel,
+    Padding,
+    Probability,
+    Resolution,
+    Spec,
+    Stride,
+    Width,
+)
+
+ARCHITECTURE_SCHEMA = "nas.architecture/1"
+
+
+class Input(Spec):
+    """What the network reads: square images of this many channels."""
+
+    channels: Width = 3
+
+
+class Stem(Spec):
+    """The first convolution: kxk, batch norm, activation."""
+
+    width: Width
+    kernel: Kernel = 3
+    stride: Stride = 2
+    act: ActivationName = "silu"
+
+
+class Head(Spec):
+    """1x1 convolution, batch norm, activation, global average pooling, dropout, linear classifier."""
+
+    width: Width
+    act: ActivationName = "silu"
+
+
+class Norm(Spec):
+    """Batch normalisation everywhere. `momentum` is PyTorch's: the weight of the new batch."""
+
+    eps: float = 1e-3
+    momentum: float = 0.1
+
+
+class Recipe(Spec):
+    """Hints for training and evaluation. Not part of what the network is: outside digest and membership."""
+
+    train_resolution: Resolution | None = None
+    eval_resolution: Resolution | None = None
+    dropout: Probability | None = None
+    drop_path: Probability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A run of `depth` equal blocks; only the first applies `stride` and changes the width."""
+
+    stride: int
+    depth: int
+    width: int
+    block: Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network. Equal values are equal networks: stages are merged, absent ones and inert fields dropped.
+
+    `name`, `notes` and `recipe` travel along but take no part in equality, hash or digest.
+    """
+
+    stem: Stem
+    stages: tuple[Stage, ...]
+    head: Head
+    input: Input = field(default_factory=Input)
+    padding: Padding = "symmetric"
+    norm: Norm = field(default_factory=Norm)
+    name: str | None = field(default=None, compare=False)
+    notes: str | None = field(default=None, compare=False)
+    recipe: Recipe = field(default_factory=Recipe, compare=False)
+
+    def __post_init__(self) -> None:
+        stages = tuple(_maximal_runs(self.stages, self.stem.width))
+        if not stages:
+            raise ValueError("an architecture needs at least one stage of depth 1 or more")
+        object.__setattr__(self, "stages", stages)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the canonical JSON: 64 hexadecimal digits.
+
+        A field equal to its default is left out (`op` never is), so a field added later, whose default
+        means the old behaviour, changes no digest.
+        """
+        canonical = json.dumps(_structure(self, complete=False), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain data that reads back to an equal architecture, every field written out."""
+        document: dict[str, Any] = {"schema": ARCHITECTURE_SCHEMA}
+        if self.name is not None:
+            document["name"] = self.name
+        if self.notes is not None:
+            document["notes"] = self.notes
+        document |= _structure(self, complete=True)
+        recipe = self.recipe.model_dump(exclude_none=True)
+        if recipe:
+            document["recipe"] = recipe
+        return document
+
+    @property
+    def eval_resolution(self) -> int:
+        """Pixels at which costs are stated when nothing else is said: the recipe's, else 224."""
+        return self.recipe.eval_resolution or 224
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks in all stages."""
+        return sum(stage.depth for stage in self.stages)
+
+
+def cost(arch: Architecture, resolution: int, num_classes: int = 1000) -> Cost:
+    """Exact cost of `arch` for one square image of `resolution` pixels; see `search_spaces.cost`.
+
+    Raises:
+        ValueError: a resolution or class count below 1.
+    """
+    if resolution < 1 or num_classes < 1:
+        raise ValueError(f"resolution {resolution} and num_classes {num_classes} must be at least 1")
+    total, side = stem_cost(arch.stem, arch.input.channels, resolution, arch.padding)
+    in_width = arch.stem.width
+    for stage in arch.stages:
+        stage_total, side = stage_cost(stage, in_width, side, arch.padding)
+        total += stage_total
+        in_width = stage.width
+    return total + head_cost(arch.head, in_width, side, num_classes)
+
+
+def stem_cost(stem: Stem, channels: int, side: int, padding: str) -> tuple[Cost, int]:
+    """Cost of the stem on a `side` x `side` image, and the side of its output."""
+    out = output_side(side, stem.stride)
+    weights = stem.kernel**2 * channels * stem.width
+    kept = channels * kept_input_area(side, stem.kernel, stem.stride, padding)
+    kept += kept_by_activation(stem.act) * stem.width * out**2
+    return static_cost(params=weights + 2 * stem.width, macs=weights * out**2, kept=kept), out
+
+
+def stage_cost(stage: Stage, in_width: int, side: int, padding: str) -> tuple[Cost, int]:
+    """Cost of a stage that reads `in_width` channels of `side` pixels, and the side of its output."""
+    block, width = stage.block, stage.width
+    total = block.cost(in_width, width, stride=stage.stride, side=side, padding=padding)
+    side = output_side(side, stage.stride)
+    if stage.depth > 1:
+        rest = block.cost(width, width, stride=1, side=side, padding=padding)
+        total += rest.times(stage.depth - 1)
+    return total, side
+
+
+def head_cost(head: Head, in_width: int, side: int, num_classes: int) -> Cost:
+    """Cost of the head and the classifier.
+
+    Kept for backward: the convolution's input, the norm's input, one map of the activation (its input, or
+    ReLU's output) and the pooled vector. Pooling itself needs only the size of what it pools.
+    """
+    area = side * side
+    weights = in_width * head.width
+    classifier = head.width * num_classes
+    kept = in_width * area + 2 * head.width * area + head.width
+    return static_cost(
+        params=weights + 2 * head.width + classifier + num_classes,
+        macs=weights * area + classifier,
+        kept=kept,
+    )
+
+
+def _maximal_runs(stages: Iterable[Stage], in_width: int) -> Iterator[Stage]:
+    """Drop absent stages, reset inert fields, and merge each stage that continues the one before it."""
+    current: Stage | None = None
+    for stage in stages:
+        if stage.depth == 0:
+            continue
+        if current is not None and continues(current, stage):
+            current = Stage(
+                stride=current.stride,
+                depth=current.depth + stage.depth,
+                width=current.width,
+                block=current.block,
+            )
+            continue
+        if current is not None:
+            yield current
+            in_width = current.width
+        block = stage.block.canonical(in_width, stage.width)
+        current = Stage(stride=stage.stride, depth=stage.depth, width=stage.width, block=block)
+    if current is not None:
+        yield current
+
+
+def continues(before: Stage, stage: Stage) -> bool:
+    """Whether `stage` only adds blocks to `before`: same width, no stride, same block at that width."""
+    width = stage.width
+    return (
+        stage.stride == 1
+        and before.width == width
+        and before.block.canonical(width, width) == stage.block.canonical(width, width)
+    )
+
+
+def _structure(arch: Architecture, *, complete: bool) -> dict[str, Any]:
+    return {
+        **_fields({"input": arch.input}, complete=complete),
+        "stem": spec_document(arch.stem, complete=complete),
+        "stages": [
+            {
+                **({"stride": stage.stride} if complete or stage.stride != 1 else {}),
+                "depth": stage.depth,
+                "width": stage.width,
+                "block": spec_document(stage.block, complete=complete),
+            }
+            for stage in arch.stages
+        ],
+        "head": spec_document(arch.head, complete=complete),
+        **({"padding": arch.padding} if complete or arch.padding != "symmetric" else {}),
+        **_fields({"norm": arch.norm}, complete=complete),
+    }
+
+
+def _fields(parts: dict[str, Spec], *, complete: bool) -> dict[str, Any]:
+    documents = {key: spec_document(part, complete=complete) for key, part in parts.items()}
+    return {key: document for key, document in documents.items() if document}
+
+
+def spec_document(spec: Any, *, complete: bool) -> dict[str, Any]:
+    """A specification as plain data under its document keys; defaults written out when `complete`."""
+    document: dict[str, Any] = {}
+    for name, info in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        if name != "op" and not complete and value == info.default:
+            continue
+        if isinstance(value, BaseModel):
+            value = spec_document(value, complete=complete)
+        document[info.alias or name] = value
+    return document

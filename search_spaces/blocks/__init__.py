@@ -1,0 +1,1 @@
+"""Block specifications: what each op is, what it requires and what it costs. No torch here."""

@@ -1,0 +1,1 @@
+"""The `torch.nn.Module` of each block; one file an op, named like its specification."""

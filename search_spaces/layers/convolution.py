@@ -1,0 +1,68 @@
+"""Convolutions with the two paddings, and the initialisers of the EfficientNets."""
+
+# Shapes: B batch, C channels in, O channels out, H height, W width.
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.cost import total_padding
+from search_spaces.spec import Padding
+
+
+class Conv2dSame(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, which depends on the input size.
+
+    Odd totals put the extra row at the bottom and the extra column at the right. Where the total is even
+    it is ordinary symmetric padding, and no padded copy of the input is made.
+
+    Shape: (B, C, H, W) -> (B, O, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pad by what this input's height and width ask for, then convolve."""
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        rows = total_padding(x_BCHW.shape[2], kernel, stride)
+        columns = total_padding(x_BCHW.shape[3], kernel, stride)
+        padding = (rows // 2, columns // 2)
+        if rows % 2 or columns % 2:
+            x_BCHW = functional.pad(
+                x_BCHW, (padding[1], columns - padding[1], padding[0], rows - padding[0])
+            )
+            padding = (0, 0)
+        return functional.conv2d(
+            x_BCHW, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+
+def conv2d(
+    in_width: int, width: int, *, kernel: int, stride: int, padding: Padding, groups: int = 1
+) -> nn.Conv2d:
+    """A bias-free convolution whose output side is ceil(side / stride), initialised as `init_conv` says."""
+    if padding == "same" and stride > 1:
+        conv: nn.Conv2d = Conv2dSame(in_width, width, kernel, stride, groups=groups, bias=False)
+    else:
+        conv = nn.Conv2d(
+            in_width, width, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False
+        )
+    init_conv(conv)
+    return conv
+
+
+def init_conv(conv: nn.Conv2d) -> None:
+    """Normal with variance 2 / fan-out, fan-out per group; biases zero (EfficientNet's released code)."""
+    fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels // conv.groups
+    with torch.no_grad():
+        nn.init.normal_(conv.weight, 0.0, math.sqrt(2.0 / fan_out))
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+
+
+def init_linear(linear: nn.Linear) -> None:
+    """Uniform within 1 / sqrt(outputs); bias zero (EfficientNet's released code)."""
+    bound = 1.0 / math.sqrt(linear.out_features)
+    with torch.no_grad():
+        nn.init.uniform_(linear.weight, -bound, bound)
+        nn.init.zeros_(linear.bias)

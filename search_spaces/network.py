@@ -1,0 +1,110 @@
+"""From an architecture to a `torch.nn.Module`."""
+
+# Shapes: B batch, C channels, F features (head width), K classes, H height, W width.
+
+from importlib import import_module
+from typing import cast
+
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture
+from search_spaces.layers.activation import activation
+from search_spaces.layers.context import LayerContext
+from search_spaces.layers.convolution import conv2d, init_linear
+from search_spaces.registry import BLOCKS
+
+
+class Network(nn.Module):
+    """Stem, blocks, head, classifier.
+
+    Plain modules throughout: channels_last, autocast, torch.compile, torch.export and state_dict work as
+    for any other network.
+
+    Shape: (B, C, H, W) -> (B, K).
+    """
+
+    def __init__(
+        self, *, stem: nn.Module, blocks: nn.Module, head: nn.Module, dropout: float, classifier: nn.Module
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.blocks = blocks
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = classifier
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        features_BF = self.head(self.blocks(self.stem(x_BCHW))).mean((2, 3))
+        logits_BK: Tensor = self.classifier(self.dropout(features_BF))
+        return logits_BK
+
+
+def build(
+    arch: Architecture,
+    num_classes: int = 1000,
+    *,
+    dropout: float | None = None,
+    drop_path: float | None = None,
+) -> Network:
+    """Build `arch`, freshly initialised from torch's global generator.
+
+    `dropout` precedes the classifier. `drop_path` is the stochastic-depth rate at the end of the network:
+    block `i` of `n` drops its branch with probability drop_path * i / n. Both default to the
+    architecture's recipe, else 0.
+
+    Raises:
+        ValueError: fewer than one class.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}; a classifier needs at least one")
+    recipe = arch.recipe
+    dropout = dropout if dropout is not None else recipe.dropout or 0.0
+    drop_path = drop_path if drop_path is not None else recipe.drop_path or 0.0
+    eps, momentum = arch.norm.eps, arch.norm.momentum
+
+    stem = nn.Sequential(
+        conv2d(
+            arch.input.channels,
+            arch.stem.width,
+            kernel=arch.stem.kernel,
+            stride=arch.stem.stride,
+            padding=arch.padding,
+        ),
+        nn.BatchNorm2d(arch.stem.width, eps, momentum),
+        activation(arch.stem.act),
+    )
+    head = nn.Sequential(
+        conv2d(arch.stages[-1].width, arch.head.width, kernel=1, stride=1, padding=arch.padding),
+        nn.BatchNorm2d(arch.head.width, eps, momentum),
+        activation(arch.head.act),
+    )
+    classifier = nn.Linear(arch.head.width, num_classes)
+    init_linear(classifier)
+    blocks = nn.Sequential(*_layers(arch, drop_path))
+    return Network(stem=stem, blocks=blocks, head=head, dropout=dropout, classifier=classifier)
+
+
+def _layers(arch: Architecture, drop_path: float) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    in_width = arch.stem.width
+    for stage in arch.stages:
+        layer_class = _layer_class(stage.block.op)
+        for index in range(stage.depth):
+            context = LayerContext(
+                in_width=in_width,
+                width=stage.width,
+                stride=stage.stride if index == 0 else 1,
+                padding=arch.padding,
+                norm_eps=arch.norm.eps,
+                norm_momentum=arch.norm.momentum,
+                drop_path=drop_path * len(layers) / arch.num_blocks,
+            )
+            layers.append(layer_class(stage.block, context))
+            in_width = stage.width
+    return layers
+
+
+def _layer_class(op: str) -> type[nn.Module]:
+    module, _, name = BLOCKS[op].layer.partition(":")
+    return cast("type[nn.Module]", getattr(import_module(module), name))

@@ -1,0 +1,507 @@
+"""A search space: an architecture document with choices in it, as a value with exact operations.
+
+A genotype is an int64 vector with one entry a gene: the index of the chosen option, -1 where the gene is
+inactive. Populations are (N, num_genes) matrices. Architectures are what genotypes decode to; several
+genotypes may decode to one (a run may be split among neighbours in several ways), and the canonical one is
+the first of them in lexicographic order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.architecture import (
+    Architecture,
+    Recipe,
+    Stage,
+    continues,
+    head_cost,
+    stage_cost,
+    stem_cost,
+)
+from search_spaces.cost import Cost, output_side
+from search_spaces.counting import Chain, chosen_value, read_genes
+from search_spaces.limits import InfeasibleError, Limit
+from search_spaces.matching import Matcher, Slot
+from search_spaces.rules import Rule, run_fields
+from search_spaces.schema import RunValue
+from search_spaces.tree import Const, Gene, Pick, Record, Tree, build, genes_of
+
+Genes = npt.NDArray[np.int64]
+
+MAX_BATCHES = 50
+MAX_ATTEMPTS = 100
+_MIN_BATCH = 1_024
+
+
+class Costs(NamedTuple):
+    """Exact costs of a population, one int64 vector each; see `search_spaces.cost`."""
+
+    params: Genes
+    active_params: Genes
+    macs: Genes
+    activation_bytes: Genes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A set of architectures that can be counted, drawn from, searched in. Equal trees are equal spaces."""
+
+    name: str
+    fixed: Record
+    slots: tuple[Slot, ...]
+    genes: tuple[Gene, ...]
+    rules: tuple[Rule, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    recipe: Recipe = field(default_factory=Recipe)
+    seeds: tuple[Architecture, ...] = ()
+    notes: str | None = field(default=None, compare=False)
+    _run_cache: dict[Any, RunValue] = field(default_factory=dict, compare=False, repr=False)
+    _cost_cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    # --- size and membership -----------------------------------------------------------------------------
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The trees and rules, for exact counting and drawing."""
+        return Chain(
+            self.fixed, tuple(slot.tree for slot in self.slots), self.slots, self.rules, self.genes
+        )
+
+    @cached_property
+    def size(self) -> int:
+        """The number of genotypes that obey rules and requirements; limits are not counted.
+
+        Also the number of architectures, unless `coincidences` names runs that can merge: then it is an
+        upper bound of it.
+        """
+        return self.chain.size()
+
+    @property
+    def resolution(self) -> int:
+        """Pixels at which costs are stated and limits apply: the recipe's evaluation resolution, else 224."""
+        return self.recipe.eval_resolution or 224
+
+    @cached_property
+    def coincidences(self) -> tuple[tuple[str, str], ...]:
+        """Neighbouring runs that can be equal and so merge; empty: every genotype is another architecture."""
+        from search_spaces.coincidence import coinciding_runs
+
+        return coinciding_runs(self.slots)
+
+    def contains(self, arch: Architecture) -> bool:
+        """Whether some genotype that obeys rules and limits decodes to `arch`."""
+        return self._find(arch)[0] is not None
+
+    def explain(self, arch: Architecture) -> str | None:
+        """Where `arch` departs from the space, at the deepest place found; None exactly when it is a member."""
+        return self._find(arch)[1]
+
+    def encode(self, arch: Architecture) -> Genes:
+        """The canonical genotype of a member: the lexicographically first that decodes to it.
+
+        Raises:
+            ValueError: not a member; the text is `explain`'s.
+        """
+        genes, reason = self._find(arch)
+        if genes is None:
+            raise ValueError(f"{arch.name or arch.digest[:12]} is not in the space {self.name}: {reason}")
+        return genes
+
+    def _find(self, arch: Architecture) -> tuple[Genes | None, str | None]:
+        matcher = Matcher(arch, self.fixed, self.slots, self.genes)
+        reason = None
+        for match in matcher.matches():
+            genes = np.asarray(match, dtype=np.int64)
+            reason = self.broken_rule(genes)
+            if reason is None:
+                reason = next(filter(None, (limit.refusal(arch, self.resolution) for limit in self.limits)), None)
+                return (genes, None) if reason is None else (None, reason)
+        return None, reason or matcher.mismatch.message
+
+    def broken_rule(self, genes: Genes) -> str | None:
+        """The first rule that a genotype breaks, as a sentence; None when it obeys all."""
+        for rule in self.rules:
+            state: Any = rule.start
+            for slot in self.slots:
+                run = self._run(slot, genes)
+                state = rule.step(state, slot, None if run.depth == 0 else run_fields(run, rule.paths))
+                if state is None:
+                    return f"{slot.path}: breaks the rule that {rule}"
+            if not rule.accepts(state):
+                return f"breaks the rule that {rule}"
+        return None
+
+    # --- genes to architectures ----------------------------------------------------------------------------
+
+    def decode(self, genes: Genes) -> Architecture:
+        """The architecture of one genotype; entries of inactive genes are not looked at.
+
+        Raises:
+            ValueError: wrong length, an entry out of range, or an active gene without a choice.
+        """
+        genes = self._checked(genes)
+        fixed = build(self.fixed, lambda gene: self._option(genes, gene))
+        stages = []
+        pending, stage = 1, -1
+        for slot in self.slots:
+            if slot.stage != stage:
+                stage, pending = slot.stage, slot.stride
+            run = self._run(slot, genes)
+            if run.depth:
+                stages.append(Stage(stride=pending, depth=run.depth, width=run.width, block=run.block))
+                pending = 1
+        return Architecture(stages=tuple(stages), recipe=self.recipe, **fixed)
+
+    def _checked(self, genes: Genes) -> Genes:
+        genes = np.asarray(genes)
+        if genes.shape != (len(self.genes),) or not np.issubdtype(genes.dtype, np.integer):
+            raise ValueError(
+                f"a genotype of {self.name} is {len(self.genes)} integers, got shape {genes.shape}, {genes.dtype}"
+            )
+        return genes
+
+    def _option(self, genes: Genes, gene: int) -> int:
+        option = int(genes[gene])
+        if not 0 <= option < len(self.genes[gene].labels):
+            kind = self.genes[gene]
+            raise ValueError(f"{kind.site}: option {option} does not exist; 0 to {len(kind.labels) - 1} do")
+        return option
+
+    def _run(self, slot: Slot, genes: Genes) -> RunValue:
+        """The run of a slot; absent ones have depth 0 and the options of their other genes are not read."""
+        key = (slot.slot, *(int(genes[gene]) for gene in self._local_genes[slot.slot]))
+        if key not in self._run_cache:
+            tree = slot.tree
+            while isinstance(tree, Pick):
+                tree = tree.options[self._option(genes, tree.gene)]
+            assert isinstance(tree, Record)
+            depth = build(tree.get("depth"), lambda gene: self._option(genes, gene))
+            if depth == 0:
+                run = RunValue(0, 1, None)  # type: ignore[arg-type]
+            else:
+                run = build(tree, lambda gene: self._option(genes, gene))
+            self._run_cache[key] = run
+        return self._run_cache[key]
+
+    @cached_property
+    def _local_genes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(sorted(set(genes_of(slot.tree)))) for slot in self.slots)
+
+    # --- drawing -------------------------------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator, size: int | None = None, *, uniform: bool = False) -> Genes:
+        """Draw one genotype, or a (size, num_genes) matrix, among those that obey rules and limits.
+
+        Each gene is uniform over the options that can still be completed; with `uniform`, every genotype
+        is equally likely instead.
+
+        Raises:
+            InfeasibleError: the limits leave nothing that bounded sampling could find.
+            ValueError: the rules leave nothing.
+        """
+        count = 1 if size is None else size
+        if not self.limits:
+            drawn = self._draw(rng, count, uniform=uniform)
+        else:
+            drawn = self._draw_within_limits(rng, count, uniform=uniform)
+        return drawn[0] if size is None else drawn
+
+    def _draw(self, rng: np.random.Generator, count: int, *, uniform: bool) -> Genes:
+        if self.rules or uniform:
+            rows = [self.chain.draw(rng, uniform=uniform) for _ in range(count)]
+            return np.stack(rows) if rows else np.empty((0, len(self.genes)), dtype=np.int64)
+        options = [len(gene.labels) for gene in self.genes]
+        genes = rng.integers(0, options, size=(count, len(options)), dtype=np.int64)
+        genes[~self._active(genes)] = -1
+        return genes
+
+    def _draw_within_limits(self, rng: np.random.Generator, count: int, *, uniform: bool) -> Genes:
+        kept: list[Genes] = []
+        tried = accepted = 0
+        nearest: list[str] = []
+        for _ in range(MAX_BATCHES):
+            batch = self._draw(rng, max(_MIN_BATCH, count), uniform=uniform)
+            allowed = self.within_limits(batch)
+            tried += len(batch)
+            accepted += int(allowed.sum())
+            kept.append(batch[allowed])
+            if accepted >= count:
+                return np.concatenate(kept)[:count]
+            nearest = self._nearest(batch)
+        raise InfeasibleError(
+            f"{accepted} of {tried:,} sampled members of {self.name} are within the limits"
+            f" ({'; '.join(map(str, self.limits))}), {count} are needed; nearest: {', '.join(nearest)}"
+        )
+
+    def _nearest(self, batch: Genes) -> list[str]:
+        nearest = []
+        for limit in self.limits:
+            values = getattr(self.costs(batch, limit.resolution, limit.num_classes), limit.cost)
+            bounds = [bound for bound in (limit.low, limit.high) if bound is not None]
+            distance = np.min([np.abs(values - bound) for bound in bounds], axis=0)
+            nearest.append(f"{limit.cost} {int(values[np.argmin(distance)]):,}")
+        return nearest
+
+    def within_limits(self, genes: Genes) -> npt.NDArray[np.bool_]:
+        """Which rows of a population are within every limit."""
+        allowed = np.ones(len(genes), dtype=bool)
+        for limit in self.limits:
+            allowed &= limit.allows(getattr(self.costs(genes, limit.resolution, limit.num_classes), limit.cost))
+        return allowed
+
+    def _active(self, genes: Genes) -> npt.NDArray[np.bool_]:
+        """Which genes some present part of each genotype reads; every entry of `genes` must be a choice."""
+        active = np.zeros(genes.shape, dtype=bool)
+
+        def visit(tree: Tree, mask: npt.NDArray[np.bool_]) -> None:
+            if isinstance(tree, Pick):
+                active[:, tree.gene] |= mask
+                for index, option in enumerate(tree.options):
+                    if not isinstance(option, Const):
+                        visit(option, mask & (genes[:, tree.gene] == index))
+            elif isinstance(tree, Record):
+                for key, subtree in tree.fields:
+                    visit(subtree, mask)
+                    if key == "depth":
+                        mask = mask & (_integers(subtree, genes) > 0)
+
+        everywhere = np.ones(len(genes), dtype=bool)
+        visit(self.fixed, everywhere)
+        for slot in self.slots:
+            visit(slot.tree, everywhere)
+        return active
+
+    # --- variation -----------------------------------------------------------------------------------------
+
+    def mutate(self, genes: Genes, rng: np.random.Generator, *, changes: int = 1) -> Genes:
+        """Redraw `changes` active genes to other options, obeying rules and limits.
+
+        Genes that become active keep the option that stood at the same place before (a change of op does
+        not forget the kernel), else are drawn. When no admissible change is found in a bounded number of
+        attempts, the genotype comes back as it was.
+        """
+        genes = self._checked(genes)
+        mutable = [
+            gene for gene in range(len(self.genes)) if genes[gene] >= 0 and len(self.genes[gene].labels) > 1
+        ]
+        for _ in range(MAX_ATTEMPTS if mutable else 0):
+            forced = {}
+            for gene in rng.choice(mutable, size=min(changes, len(mutable)), replace=False):
+                shift = int(rng.integers(1, len(self.genes[gene].labels)))
+                forced[int(gene)] = (int(genes[gene]) + shift) % len(self.genes[gene].labels)
+            child = self._complete([genes], forced, rng)
+            if self._is_admissible(child):
+                return child
+        return genes.copy()
+
+    def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
+        """Take each gene from either parent, obeying rules and limits; `first` comes back if that fails."""
+        parents = [self._checked(first), self._checked(second)]
+        for _ in range(MAX_ATTEMPTS):
+            takes_second = rng.random(len(self.genes)) < 0.5
+            forced = {
+                gene: int(parents[int(takes)][gene])
+                for gene, takes in enumerate(takes_second)
+                if parents[int(takes)][gene] >= 0
+            }
+            child = self._complete(parents, forced, rng)
+            if self._is_admissible(child):
+                return child
+        return parents[0].copy()
+
+    def _complete(self, parents: list[Genes], forced: Mapping[int, int], rng: np.random.Generator) -> Genes:
+        """A genotype with the forced options where they are active, the rest from the parents, else drawn."""
+        remembered: dict[str, str] = {}
+        for parent in reversed(parents):
+            for gene in np.flatnonzero(parent >= 0):
+                remembered[self.genes[gene].column] = self.genes[gene].labels[parent[gene]]
+
+        def choose(gene: int) -> int:
+            if gene in forced:
+                return forced[gene]
+            for parent in parents:
+                if parent[gene] >= 0:
+                    return int(parent[gene])
+            labels = self.genes[gene].labels
+            label = remembered.get(self.genes[gene].column)
+            return labels.index(label) if label in labels else int(rng.integers(len(labels)))
+
+        child = np.full(len(self.genes), -1, dtype=np.int64)
+        given: dict[int, int] = {}
+        for tree in (self.fixed, *(slot.tree for slot in self.slots)):
+            for gene in read_genes(tree, given):
+                if gene not in given:
+                    given[gene] = choose(gene)
+                child[gene] = given[gene]
+        return child
+
+    def _is_admissible(self, genes: Genes) -> bool:
+        return self.broken_rule(genes) is None and bool(self.within_limits(genes[None])[0])
+
+    # --- populations ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Columns of `features`: place=option, shared between the branches that a place occurs in."""
+        names = (f"{gene.column}={label}" for gene in self.genes for label in gene.labels)
+        return tuple(dict.fromkeys(names))
+
+    def features(self, genes: Genes) -> npt.NDArray[np.float32]:
+        """One-hot features of a population, (N, len(feature_names)); inactive genes are all zero."""
+        columns = {name: index for index, name in enumerate(self.feature_names)}
+        matrix = np.zeros((len(genes), len(columns)), dtype=np.float32)
+        for index, gene in enumerate(self.genes):
+            for option, label in enumerate(gene.labels):
+                matrix[genes[:, index] == option, columns[f"{gene.column}={label}"]] = 1.0
+        return matrix
+
+    def costs(self, genes: Genes, resolution: int | None = None, num_classes: int = 1000) -> Costs:
+        """Exact costs of a population, equal to `cost` of each decoded member.
+
+        Runs are costed once for each distinct run in its surroundings and looked up for the others.
+        """
+        genes = np.asarray(genes)
+        side = resolution or self.resolution
+        totals = np.zeros((4, len(genes)), dtype=np.int64)
+        fixed, fixed_index = self._fixed_values(genes)
+        stems = [stem_cost(f["stem"], f["input"].channels, side, f["padding"])[0] for f in fixed]
+        totals += _gather(stems, fixed_index)
+        # All stems of a space have one stride unless it is itself a choice: then sides differ by row.
+        in_side = np.array([output_side(side, f["stem"].stride) for f in fixed], dtype=np.int64)[fixed_index]
+        in_width = np.array([f["stem"].width for f in fixed], dtype=np.int64)[fixed_index]
+        pending = np.ones(len(genes), dtype=np.int64)
+        stage = -1
+        for slot in self.slots:
+            if slot.stage != stage:
+                stage, pending = slot.stage, np.full(len(genes), slot.stride, dtype=np.int64)
+            costed = self._costed_genes[slot.slot]
+            state = np.column_stack([genes[:, costed], fixed_index, in_width, in_side, pending])
+            rows, index = _unique_rows(state)
+            runs = [self._run_cost(slot, tuple(row), fixed) for row in rows.tolist()]
+            depth, width = self._shape(slot, genes, runs, index)
+            present = depth > 0
+            totals += np.where(present, _gather([run.first for run in runs], index), 0)
+            totals += np.where(present, depth - 1, 0) * _gather([run.rest for run in runs], index)
+            in_side = np.where(present, np.array([run.side for run in runs], dtype=np.int64)[index], in_side)
+            in_width = np.where(present, width, in_width)
+            pending = np.where(present, 1, pending)
+        rows, index = _unique_rows(np.column_stack([fixed_index, in_width, in_side]))
+        heads = [head_cost(fixed[f]["head"], width, last, num_classes) for f, width, last in rows.tolist()]
+        totals += _gather(heads, index)
+        return Costs(*totals)
+
+    def _fixed_values(self, genes: Genes) -> tuple[list[dict[str, Any]], Genes]:
+        columns = sorted(set(genes_of(self.fixed)))
+        rows, index = _unique_rows(genes[:, columns])
+        values = []
+        for row in rows.tolist():
+            chosen = dict(zip(columns, row, strict=True))
+            values.append(build(self.fixed, chosen.__getitem__))
+        return values, index
+
+    @cached_property
+    def _costed_genes(self) -> tuple[tuple[int, ...], ...]:
+        """For each slot the genes that decide what one of its blocks costs; not its depth, where apart."""
+        return tuple(
+            tuple(sorted({gene for key in ("width", "block") for gene in genes_of(slot.tree.get(key))}))
+            if isinstance(slot.tree, Record)
+            else self._local_genes[slot.slot]
+            for slot in self.slots
+        )
+
+    @staticmethod
+    def _shape(slot: Slot, genes: Genes, runs: list["_RunCost"], index: Genes) -> tuple[Genes, Genes]:
+        """Depth and width of a slot's run for each row."""
+        width = np.array([run.width for run in runs], dtype=np.int64)[index]
+        if isinstance(slot.tree, Record):
+            return _integers(slot.tree.get("depth"), genes), width
+        return np.array([run.depth for run in runs], dtype=np.int64)[index], width
+
+    def _run_cost(self, slot: Slot, state: tuple[int, ...], fixed: list[dict[str, Any]]) -> "_RunCost":
+        """Cost of the first block of a run in its surroundings, and of each further one."""
+        *local, fixed_index, in_width, side, pending = state
+        padding = fixed[fixed_index]["padding"]
+        key = (slot.slot, *local, padding, in_width, side, pending)
+        if key not in self._cost_cache:
+            chosen = dict(zip(self._costed_genes[slot.slot], local, strict=True))
+            self._cost_cache[key] = _run_cost(slot.tree, chosen, in_width, side, pending, padding)
+        cached: _RunCost = self._cost_cache[key]
+        return cached
+
+
+class _RunCost(NamedTuple):
+    """What a run costs: its first block, and each of the others."""
+
+    first: Cost
+    rest: Cost
+    depth: int
+    width: int
+    side: int
+
+
+def _run_cost(
+    tree: Tree, chosen: Mapping[int, int], in_width: int, side: int, stride: int, padding: str
+) -> _RunCost:
+    while isinstance(tree, Pick):
+        tree = tree.options[chosen[tree.gene]]
+    assert isinstance(tree, Record)
+    # In an absent run genes stand at -1 and pick any option: its cost is not used.
+    depth_tree = tree.get("depth")
+    known = all(gene in chosen for gene in genes_of(depth_tree))
+    depth = int(build(depth_tree, chosen.__getitem__)) if known else 1
+    width_tree, block_tree = tree.get("width"), tree.get("block")
+    width = build(width_tree, chosen.__getitem__)
+    block = build(block_tree, chosen.__getitem__)
+    stage = Stage(stride=stride, depth=1, width=width, block=block)
+    first, out = stage_cost(stage, in_width, side, padding)
+    rest, _ = stage_cost(Stage(stride=1, depth=1, width=width, block=block), width, out, padding)
+    return _RunCost(first, rest, depth, width, out)
+
+
+def can_merge(first: RunValue, second: RunValue) -> bool:
+    """Whether a present run continues the one before it, so that an architecture shows them as one."""
+    return continues(
+        Stage(stride=1, depth=1, width=first.width, block=first.block),
+        Stage(stride=1, depth=1, width=second.width, block=second.block),
+    )
+
+
+def _integers(tree: Tree, genes: Genes) -> Genes:
+    """The value of a tree of integers for each row of a population."""
+    if isinstance(tree, Pick):
+        values = np.zeros(len(genes), dtype=np.int64)
+        for index, option in enumerate(tree.options):
+            mask = genes[:, tree.gene] == index
+            values[mask] = option.value if isinstance(option, Const) else _integers(option, genes)[mask]
+        return values
+    return np.full(len(genes), chosen_value(tree, {}), dtype=np.int64)
+
+
+def _unique_rows(matrix: Genes) -> tuple[Genes, Genes]:
+    """The distinct rows of an integer matrix, and for each row the index of its like.
+
+    Rows are packed into one integer each where they fit, since sorting integers is far quicker than
+    sorting rows.
+    """
+    if matrix.shape[1] == 0 or len(matrix) == 0:
+        return matrix[:1], np.zeros(len(matrix), dtype=np.int64)
+    low = matrix.min(axis=0)
+    spans = matrix.max(axis=0) - low + 1
+    if float(np.prod(spans.astype(np.float64))) >= 2.0**62:
+        rows, index = np.unique(matrix, axis=0, return_inverse=True)
+        return rows, index.reshape(-1)
+    packed = np.zeros(len(matrix), dtype=np.int64)
+    for column in range(matrix.shape[1]):
+        packed = packed * spans[column] + (matrix[:, column] - low[column])
+    _, first, index = np.unique(packed, return_index=True, return_inverse=True)
+    return matrix[first], index.reshape(-1)
+
+
+def _gather(costs: list[Any], index: Genes) -> Genes:
+    """Costs by index as a (4, N) matrix."""
+    return np.array(costs, dtype=np.int64).reshape(-1, 4).T[:, index]
