@@ -1,0 +1,81 @@
+"""Training-aware neural architecture search: the public face.
+
+    import nas
+    run = nas.search(space="tiny", hardware="cpu", candidates=12, executor="local")
+    run.frame()                                     # a pandas row for each candidate
+    network = nas.build(nas.load_architecture("efficientnetv2-s"), num_classes=10)
+
+Everything here is loaded on first use, so `import nas` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.api import export as export
+    from nas.api import measure as measure
+    from nas.api import resume as resume
+    from nas.api import search as search
+    from nas.config import SearchConfig as SearchConfig
+    from nas.errors import NasError as NasError
+    from nas.reward import TargetReward as TargetReward
+    from nas.reward import WeightedProduct as WeightedProduct
+    from nas.reward import mnasnet_hard as mnasnet_hard
+    from nas.reward import mnasnet_soft as mnasnet_soft
+    from proxies.protocols import Task as Task
+    from results.pareto import Objective as Objective
+    from results.run import Run as Run
+    from results.run import load_run as load_run
+    from search_spaces.architecture import Architecture as Architecture
+    from search_spaces.architecture import cost as cost
+    from search_spaces.choice import int_range as int_range
+    from search_spaces.choice import one_of as one_of
+    from search_spaces.choice import ref as ref
+    from search_spaces.choice import use as use
+    from search_spaces.document import load_architecture as load_architecture
+    from search_spaces.network import build as build
+    from search_spaces.space import Space as Space
+    from search_spaces.space_document import load_space as load_space
+    from search_spaces.space_document import space as space
+
+_PLACES = {
+    "Architecture": "search_spaces.architecture",
+    "NasError": "nas.errors",
+    "Objective": "results.pareto",
+    "Run": "results.run",
+    "SearchConfig": "nas.config",
+    "Space": "search_spaces.space",
+    "TargetReward": "nas.reward",
+    "Task": "proxies.protocols",
+    "WeightedProduct": "nas.reward",
+    "build": "search_spaces.network",
+    "cost": "search_spaces.architecture",
+    "export": "nas.api",
+    "int_range": "search_spaces.choice",
+    "load_architecture": "search_spaces.document",
+    "load_run": "results.run",
+    "load_space": "search_spaces.space_document",
+    "measure": "nas.api",
+    "mnasnet_hard": "nas.reward",
+    "mnasnet_soft": "nas.reward",
+    "one_of": "search_spaces.choice",
+    "ref": "search_spaces.choice",
+    "resume": "nas.api",
+    "search": "nas.api",
+    "space": "search_spaces.space_document",
+    "use": "search_spaces.choice",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'nas' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

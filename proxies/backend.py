@@ -17,10 +17,11 @@ Step = Callable[[], object]
 """One training step, queued on the device; it need not have finished when it returns."""
 
 MIN_CPU_SHARE = 0.95
-"""Below this share of its wall time on a CPU, a timing thread was not alone. It explains a wide interval; by
-itself it does not refuse a measurement, since paired ratios bear it (0.74 was seen with ratios right to 1 %)."""
+"""Below this share of its wall time on a CPU, a timing process was not alone: named as the likely cause when
+an interval is too wide. It refuses nothing by itself, since the ratios bear it."""
 LOST_CPU_SHARE = 0.5
-"""Below this share the thread waited more than it ran, and what a pair compares is the waiting."""
+"""Where steps are timed by the wall clock, a measurement below this share is refused: the process waited more
+than it ran, and what a pair compares is the waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,8 @@ class Observation:
     """The state of device and machine at one moment. None: not known on this device."""
 
     wall_seconds: float
-    thread_cpu_seconds: float
+    cpu_seconds: float | None = None
+    """CPU time of this thread, where the steps run on the CPU."""
     involuntary_switches: int | None = None
     cpu_pressure_seconds: float | None = None
     """Running total of time in which some task of the machine waited for a CPU (/proc/pressure/cpu)."""
@@ -75,8 +77,8 @@ class Backend(Protocol):
         """How to group steps here."""
 
     @property
-    def needs_cpu(self) -> bool:
-        """Whether the steps themselves run on the CPU, so that losing it disturbs them."""
+    def counts_waiting(self) -> bool:
+        """Whether the time in which the process waits for a CPU lengthens its steps."""
 
     def prepared(self, settings: TimingSettings) -> AbstractContextManager[None]:
         """Threads, precision and autotuning as the settings say; as before on leaving."""
@@ -88,7 +90,7 @@ class Backend(Protocol):
         """Let that much time pass."""
 
     def time_steps(self, step: Step, count: int) -> list[float]:
-        """Run `step` `count` times; the milliseconds each took on the device, all work finished."""
+        """Run `step` `count` times; the milliseconds each took, all work on the device finished."""
 
     def reset_peak_memory(self) -> None:
         """Start watching the peak from what is in use now."""
@@ -113,7 +115,7 @@ class Conditions:
     before: Observation
     after: Observation
 
-    def complaints(self, *, needs_cpu: bool) -> list[str]:
+    def complaints(self, *, counts_waiting: bool) -> list[str]:
         """Why a measurement taken meanwhile cannot be trusted, as clauses."""
         found = []
         foreign = sorted({*self.before.foreign_processes, *self.after.foreign_processes})
@@ -122,14 +124,14 @@ class Conditions:
         throttled = sorted({*self.before.throttle_reasons, *self.after.throttle_reasons})
         if throttled:
             found.append(f"the device was slowed down ({', '.join(throttled)})")
-        if needs_cpu and self.cpu_share is not None and self.cpu_share < LOST_CPU_SHARE:
+        if counts_waiting and self.cpu_share is not None and self.cpu_share < LOST_CPU_SHARE:
             found.append(f"the process had a CPU for only {self.cpu_share:.0%} of the time")
         return found
 
-    def explanation(self, *, needs_cpu: bool) -> str | None:
+    def explanation(self) -> str | None:
         """What may have made the times scatter, as a clause; None when nothing is known to have."""
-        if needs_cpu and self.cpu_share is not None and LOST_CPU_SHARE <= self.cpu_share < MIN_CPU_SHARE:
-            return f"other work took the CPU for {1 - self.cpu_share:.0%} of the time"
+        if self.cpu_share is not None and self.cpu_share < MIN_CPU_SHARE:
+            return f"other work had the CPU for {1 - self.cpu_share:.0%} of the time"
         return None
 
     def document(self) -> dict[str, Any]:
@@ -140,11 +142,11 @@ class Conditions:
 def conditions(before: Observation, after: Observation) -> Conditions:
     """What the difference of two observations says."""
     wall = after.wall_seconds - before.wall_seconds
-    cpu = after.thread_cpu_seconds - before.thread_cpu_seconds
+    cpu = _difference(after.cpu_seconds, before.cpu_seconds)
     pressure = _difference(after.cpu_pressure_seconds, before.cpu_pressure_seconds)
     switches = _difference(after.involuntary_switches, before.involuntary_switches)
     return Conditions(
-        cpu_share=cpu / wall if wall > 0 else None,
+        cpu_share=cpu / wall if wall > 0 and cpu is not None else None,
         cpu_pressure=pressure / wall if wall > 0 and pressure is not None else None,
         involuntary_switches=int(switches) if switches is not None else None,
         before=before,

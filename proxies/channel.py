@@ -41,18 +41,19 @@ class Channel:
         return self._end.fileno()
 
     @property
-    def has_unsent(self) -> bool:
-        """Whether `flush` has something left to send."""
-        return bool(self._outgoing) and not self.is_closed
+    def num_unsent(self) -> int:
+        """Bytes that `flush` has left to send."""
+        return 0 if self.is_closed else len(self._outgoing)
 
     def send(self, word: str, body: str = "{}") -> None:
         """Queue a message and send what can be sent now. Into a closed channel it vanishes."""
-        self._outgoing += f"{word} {body}\n".encode()
-        self.flush()
+        if not self.is_closed:
+            self._outgoing += f"{word} {body}\n".encode()
+            self.flush()
 
     def flush(self) -> None:
         """Send what can be sent now."""
-        while self.has_unsent:
+        while self.num_unsent:
             try:
                 sent = self._end.send(self._outgoing[:_READ_BYTES])
             except BlockingIOError:
@@ -64,7 +65,7 @@ class Channel:
 
     def drain(self) -> None:
         """Wait until everything is sent or the other side is gone. For processes with nothing else to do."""
-        while self.has_unsent:
+        while self.num_unsent:
             wait_for([self], None)
             self.flush()
 
@@ -106,10 +107,10 @@ class Channel:
 def wait_for(
     channels: Sequence[Channel], timeout_seconds: float | None, descriptors: Iterable[int] = ()
 ) -> None:
-    """Sleep until a channel can be read, or flushed where it has unsent messages, or a descriptor is ready."""
+    """Sleep until a channel can be read (or flushed, if it has unsent messages) or a descriptor is ready."""
     poll = select.poll()
     for channel in channels:
-        poll.register(channel.fileno(), select.POLLIN | (select.POLLOUT if channel.has_unsent else 0))
+        poll.register(channel.fileno(), select.POLLIN | (select.POLLOUT if channel.num_unsent else 0))
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     poll.poll(None if timeout_seconds is None else max(0.0, timeout_seconds) * 1000)

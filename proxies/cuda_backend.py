@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -20,8 +21,8 @@ THROTTLE_BITS = {
     0x40: "hardware thermal slowdown",
     0x80: "hardware power brake",
 }
-"""NVML clock-event reasons that disturb a step time. Idling, application clocks and the software power cap are
-not among them: a card at its power limit is at work as it will be in training."""
+"""NVML clock-event reasons that disturb a step time. Idling, application clocks and the software power cap
+are not among them: a card at its power limit is at work as it will be in training."""
 
 
 class CudaBackend:
@@ -49,7 +50,7 @@ class CudaBackend:
         return Pace(block_ms=100.0, most_steps=10, lead_in_steps=1, warm_up_steps=12)
 
     @property
-    def needs_cpu(self) -> bool:
+    def counts_waiting(self) -> bool:
         """No: the CPU only queues."""
         return False
 
@@ -57,20 +58,21 @@ class CudaBackend:
     def prepared(self, settings: TimingSettings) -> Iterator[None]:
         """Autotuned convolutions; TF32 exactly when the settings say so."""
         threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
-        matmul, conv = torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+        fp32_switches = [torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv")]  # noqa: B009
+        before = [switch.fp32_precision for switch in fp32_switches]
         fp32 = "tf32" if settings.precision == "tf32" else "ieee"
         torch.set_num_threads(settings.threads)
         torch.backends.cudnn.benchmark = True
-        torch.backends.cuda.matmul.fp32_precision = fp32
-        torch.backends.cudnn.conv.fp32_precision = fp32  # type: ignore[attr-defined]
+        for switch in fp32_switches:
+            switch.fp32_precision = fp32
         try:
             with torch.cuda.device(self._device):
                 yield
         finally:
             torch.set_num_threads(threads)
             torch.backends.cudnn.benchmark = benchmark
-            torch.backends.cuda.matmul.fp32_precision = matmul
-            torch.backends.cudnn.conv.fp32_precision = conv  # type: ignore[attr-defined]
+            for switch, precision in zip(fp32_switches, before, strict=True):
+                switch.fp32_precision = precision
 
     def now(self) -> float:
         """`time.perf_counter`, which no change of the date moves."""
@@ -82,14 +84,17 @@ class CudaBackend:
 
     def time_steps(self, step: Step, count: int) -> list[float]:
         """Milliseconds between events around each step; one synchronisation at the end."""
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
+        events = [
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            for _ in range(count + 1)
+        ]
         torch.cuda.synchronize(self._device)
         events[0].record()
         for event in events[1:]:
             step()
             event.record()
         torch.cuda.synchronize(self._device)
-        return [start.elapsed_time(end) for start, end in zip(events, events[1:], strict=False)]
+        return [start.elapsed_time(end) for start, end in pairwise(events)]
 
     def reset_peak_memory(self) -> None:
         """Give cached blocks back, so that only what is really in use is counted."""
@@ -105,19 +110,19 @@ class CudaBackend:
         return PeakMemory(peak_bytes=peak, method="torch.cuda.max_memory_allocated")
 
     def observe(self) -> Observation:
-        """Clocks, temperature, throttling and foreign processes by NVML; only the clocks of this host without."""
-        wall, cpu = time.perf_counter(), time.thread_time()
+        """What NVML says about clocks, temperature, throttling and foreign processes; nothing without it."""
         if self._nvml is None:
-            return Observation(wall_seconds=wall, thread_cpu_seconds=cpu)
-        return observe_nvidia(self._nvml, self._handle, wall_seconds=wall, thread_cpu_seconds=cpu)
+            return Observation(wall_seconds=time.perf_counter())
+        return observe_nvidia(self._nvml, self._handle, wall_seconds=time.perf_counter())
 
     def describe(self) -> dict[str, Any]:
         """Versions and the switches in force."""
         return {
             "torch": torch.__version__,
+            "clock": "device events",
             "cuda": torch.version.cuda,
             "hip": torch.version.hip,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
             "fp32_matmul": torch.backends.cuda.matmul.fp32_precision,
             "torch_device_name": torch.cuda.get_device_name(self._device),
@@ -146,7 +151,7 @@ def torch_ordinal(device: Device) -> int:
     )
 
 
-def observe_nvidia(nvml: Any, handle: Any, *, wall_seconds: float, thread_cpu_seconds: float) -> Observation:
+def observe_nvidia(nvml: Any, handle: Any, *, wall_seconds: float) -> Observation:
     """The state of an NVIDIA card. What a card does not report is None or empty."""
 
     def ask(query: Callable[[], Any]) -> Any:
@@ -160,7 +165,6 @@ def observe_nvidia(nvml: Any, handle: Any, *, wall_seconds: float, thread_cpu_se
     pids = [process.pid for process in ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []]
     return Observation(
         wall_seconds=wall_seconds,
-        thread_cpu_seconds=thread_cpu_seconds,
         foreign_processes=foreign_processes(pids, own=os.getpid(), family=family(os.getpid())),
         throttle_reasons=tuple(name for bit, name in THROTTLE_BITS.items() if bits & bit),
         clock_mhz=ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),

@@ -7,8 +7,8 @@ Fairness: everyone first passes a turnstile, a second lock that is held only whi
 exclusive waiter keeps the turnstile closed until it has the device, so later sharers queue behind it instead
 of passing it for ever.
 
-The lock belongs to the open file, not to the process: a process that holds a device and asks for it again
-waits for itself.
+A thread that has a device and asks for it again has it at once; only from shared to exclusive there is no
+way, since two on that way would wait for each other.
 """
 
 import contextlib
@@ -20,7 +20,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 
 POLL_SECONDS = (0.001, 0.05)
 """Shortest and longest pause between two tries of a wait that has a timeout."""
@@ -64,9 +66,18 @@ def exclusive(
 def _hold(device: str, mode: int, folder: Path | None, timeout_seconds: float | None) -> Iterator[None]:
     folder = _private(folder or lock_folder())
     name = re.sub(r"[^A-Za-z0-9._-]", "_", device)
+    path = folder / f"{name}.lock"
+    outer = {held.mode for held in _held.values() if held.path == path and held.thread == get_ident()}
+    if outer:
+        if mode == fcntl.LOCK_EX and fcntl.LOCK_EX not in outer:
+            raise DeviceBusyError(
+                f"device {device!r} is shared by this thread; leave it before asking for it alone"
+            )
+        yield
+        return
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    with _opened(folder / f"{name}.lock") as lock:
-        with _opened(folder / f"{name}.turnstile") as turnstile:
+    with _opened(path, mode) as lock:
+        with _opened(folder / f"{name}.turnstile", fcntl.LOCK_EX) as turnstile:
             _acquire(turnstile, fcntl.LOCK_EX, device, deadline)
             _acquire(lock, mode, device, deadline)
         yield
@@ -105,21 +116,27 @@ def _private(folder: Path) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path, mode: int) -> Iterator[int]:
     """The lock file, open; closing it frees the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    _held.add(descriptor)
+    _held[descriptor] = _Held(path=path, mode=mode, thread=get_ident())
     try:
         yield descriptor
     finally:
-        if descriptor in _held:  # else this is a forked child, which has no part in the lock
-            _held.discard(descriptor)
+        if _held.pop(descriptor, None) is not None:  # else this is a forked child, which has no part in it
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked by C code may still have the file open
             os.close(descriptor)
 
 
-_held: set[int] = set()
-"""Descriptors a forked child must not keep: the lock would outlive its holder for as long as the child."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    path: Path
+    mode: int
+    thread: int
+
+
+_held: dict[int, _Held] = {}
+"""Open lock files by descriptor. A forked child must not keep them: the lock would live as long as it."""
 
 
 def _close_in_child() -> None:

@@ -56,11 +56,15 @@ class TimeJob(Spec):
     architecture: dict[str, Any]
     hardware_fingerprint: str
     settings: TimingSettings
+    repeat: Annotated[int, Field(ge=0)] = 0
+    """Counts further, independent timings of the same thing; 0 is the first."""
 
     @property
     def key(self) -> str:
         """What a timing is filed under: architecture, device with its software, settings."""
-        return _key("time", self.digest, self.hardware_fingerprint, self.settings.model_dump())
+        return _key(
+            "time", self.digest, self.hardware_fingerprint, self.settings.model_dump(), self.repeat
+        )
 
 
 class TrainJob(Spec):

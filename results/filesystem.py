@@ -72,6 +72,13 @@ def point_symlink(link: Path, target: str) -> None:
         raise
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporary files of writers that were killed. For the holder of the directory's lock."""
+    for path in directory.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def check_writable(directory: Path, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
     """Write and sync a probe, and look at the free space, before hours are spent.
 
@@ -88,7 +95,9 @@ def check_writable(directory: Path, *, min_free_bytes: int = MIN_FREE_BYTES) -> 
             probe.unlink(missing_ok=True)
         free = shutil.disk_usage(directory).free
     except OSError as error:
-        raise RunError(f"{directory} cannot be written ({error.strerror}); choose another --out") from error
+        raise RunError(
+            f"{directory} cannot be written ({error.strerror}); free space or choose another --out"
+        ) from error
     if free < min_free_bytes:
         raise RunError(
             f"{directory} has {free / 2**20:.0f} MiB free and a run needs {min_free_bytes / 2**20:.0f}; "

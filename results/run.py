@@ -60,10 +60,12 @@ class Run:
             if text == str(result.id) or (len(text) >= 6 and result.digest.startswith(text))
         ]
         if len(found) != 1:
-            what = "no candidate" if not found else f"{len(found)} candidates"
-            raise RunError(
-                f"{self.path}: {what} {text!r}; give a number of 1 to {len(self.results)}, or a digest"
+            what = (
+                f"{len(found)} candidates begin with"
+                if found
+                else f"none of {len(self.results)} candidates is"
             )
+            raise RunError(f"{self.path}: {what} {text!r}; give its number, or more of its digest")
         return found[0]
 
     def frame(self) -> "pd.DataFrame":

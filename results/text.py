@@ -16,16 +16,16 @@ class Flow(dict[str, Any]):
 class _Dumper(yaml.SafeDumper):
     """Data only; mappings keep their order."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: Any) -> bool:
         """Write no anchors: the reader refuses them."""
         return True
 
 
-_NUMBER_LIKE = re.compile(r"[-+.]?[0-9]")
+_NUMBER_LIKE = re.compile(r"[-+]?\.?[0-9]")
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Quote what begins like a number: `1e5` is text to PyYAML and a number to YAML 1.2 (a digest can be that)."""
+    """Quote what begins like a number: `1e5` (a digest can be that) is one to YAML 1.2, but not to PyYAML."""
     style = '"' if _NUMBER_LIKE.match(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

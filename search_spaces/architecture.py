@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from search_spaces.blocks.protocol import Block
 from search_spaces.cost import (
-    NO_COST,
     Cost,
     kept_by_activation,
     kept_input_area,

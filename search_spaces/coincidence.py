@@ -38,4 +38,6 @@ def _may_be_absent(tree: Tree) -> bool:
 def _records(tree: Tree) -> list[Record]:
     if isinstance(tree, Record):
         return [tree]
-    return [record for option in tree.options for record in _records(option)] if isinstance(tree, Pick) else []
+    return (
+        [record for option in tree.options for record in _records(option)] if isinstance(tree, Pick) else []
+    )

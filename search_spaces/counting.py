@@ -284,5 +284,3 @@ def chosen_value(tree: Tree, given: Given) -> Any:
     while isinstance(tree, Pick):
         tree = tree.options[given[tree.gene]]
     return tree.value if isinstance(tree, Const) else None
-
-

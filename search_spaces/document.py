@@ -90,7 +90,9 @@ def spec_from_node(node: Node, cls: type[SpecT]) -> SpecT:
 
     data = to_python(node)
     if not isinstance(data, dict):
-        raise DocumentError([Problem(node.mark, "", f"expected a mapping with the keys {', '.join(_keys(cls))}")])
+        raise DocumentError(
+            [Problem(node.mark, "", f"expected a mapping with the keys {', '.join(_keys(cls))}")]
+        )
     try:
         return cls.model_validate(_tuples(data))
     except ValidationError as error:
@@ -130,7 +132,9 @@ def _spec_problems(error: Any, root: Node, cls: type[Spec]) -> Iterable[Problem]
         elif detail["type"] == "extra_forbidden":
             name = str(detail["loc"][-1])
             known = _keys(cls)
-            yield Problem(mark, path, f"unknown key {shorten(name)!r}{suggest(name, known)}; known: {', '.join(known)}")
+            yield Problem(
+                mark, path, f"unknown key {shorten(name)!r}{suggest(name, known)}; known: {', '.join(known)}"
+            )
         elif isinstance(node, Scalar):
             yield Problem(node.mark, path, explain_error(_Single(detail), node))
         else:
@@ -143,7 +147,7 @@ class _Single:
     def __init__(self, detail: Any) -> None:
         self._detail = detail
 
-    def errors(self, *, include_url: bool) -> list[Any]:  # noqa: ARG002
+    def errors(self, *, include_url: bool) -> list[Any]:
         return [self._detail]
 
 
@@ -184,7 +188,9 @@ def read_text_field(reader: Reader, node: Fields, key: str) -> str | None:
         return None
     if isinstance(found, Scalar) and isinstance(found.value, str):
         return found.value
-    reader.report(found.mark, key, "expected a string" + (", which cannot be a choice" if choice_key(found) else ""))
+    reader.report(
+        found.mark, key, "expected a string" + (", which cannot be a choice" if choice_key(found) else "")
+    )
     return None
 
 
@@ -222,11 +228,15 @@ def read_stages(reader: Reader, node: Fields) -> list[tuple[int, list[tuple[str,
 
 def _read_stage(reader: Reader, node: Node, path: str) -> tuple[int, list[tuple[str, Tree, Node]]]:
     if not isinstance(node, Fields):
-        reader.report(node.mark, path, "expected a stage such as {stride: 2, depth: 2, width: 32, block: {...}}")
+        reader.report(
+            node.mark, path, "expected a stage such as {stride: 2, depth: 2, width: 32, block: {...}}"
+        )
         return 1, []
     key = choice_key(node)
     if key is not None:
-        message = f"a whole stage cannot be a choice ({key}); give the choice to its depth, width, block or runs"
+        message = (
+            f"a whole stage cannot be a choice ({key}); give the choice to its depth, width, block or runs"
+        )
         reader.report(node.mark, path, message)
         return 1, []
     stride = _read_stride(reader, node, path)
@@ -267,7 +277,9 @@ def read_architecture(node: Node) -> Architecture:
     """
     reader = Reader(allow_choices=False)
     if not isinstance(node, Fields):
-        raise DocumentError([Problem(node.mark, "", f"expected a mapping with the keys {', '.join(ARCHITECTURE_KEYS)}")])
+        raise DocumentError(
+            [Problem(node.mark, "", f"expected a mapping with the keys {', '.join(ARCHITECTURE_KEYS)}")]
+        )
     check_header(reader, node, ARCHITECTURE_SCHEMA)
     reader.unknown_keys(node, (*ARCHITECTURE_KEYS, *IGNORED_KEYS), "")
     name = read_text_field(reader, node, "name")

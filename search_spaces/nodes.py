@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -31,7 +31,9 @@ _CONSTANTS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
 _MAX_DIGITS = 18
+_MAX_FLOAT_LENGTH = 64
 
 
 class Mark(NamedTuple):
@@ -60,13 +62,18 @@ class DocumentError(ValueError):
     """A document that cannot be used. Its text has one line a problem, in the order of the document."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        unique = list({(problem.mark, problem.message): problem for problem in problems}.values())
-        unique.sort(key=lambda problem: (problem.mark.source, problem.mark.line or 0, problem.mark.column or 0))
+        # A menu's options are read at each of its uses, yet one line of text is reported once. Python data
+        # has no lines: there the path tells problems apart.
+        unique = list({(p.mark, p.message, None if p.mark.line else p.path): p for p in problems}.values())
+        unique.sort(key=lambda p: (p.mark.source, p.mark.line or 0, p.mark.column or 0))
         self.problems = tuple(unique)
         lines = [str(problem) for problem in unique[:MAX_ERRORS]]
         if len(unique) > MAX_ERRORS:
             lines.append(f"... and {len(unique) - MAX_ERRORS} more problems")
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type["DocumentError"], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +119,8 @@ def read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise DocumentError([Problem(mark, "", f"cannot be read: {reason}")]) from error
     if len(data) > MAX_BYTES:
         message = f"larger than {MAX_BYTES // 1024} KiB, which no document of this kind needs"
@@ -133,18 +140,28 @@ def parse_yaml(text: str, source: str) -> Node:
     if len(text) > MAX_BYTES:
         message = f"larger than {MAX_BYTES // 1024} KiB, which no document of this kind needs"
         raise DocumentError([Problem(Mark(source), "", message)])
+    unprintable = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if unprintable:
+        before = text[: unprintable.start()]
+        mark = Mark(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        message = f"the character U+{ord(unprintable.group()):04X} cannot stand in a document; remove it"
+        raise DocumentError([Problem(mark, "", message)])
     try:
         return _Composer(source).compose(text)
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
         mark = Mark(source, place.line + 1, place.column + 1) if place else Mark(source)
-        message = f"not YAML: {error.problem or error.context}"
+        is_tab = (
+            place is not None
+            and text.splitlines()[place.line : place.line + 1]
+            and (text.splitlines()[place.line][place.column : place.column + 1] == "\t")
+        )
+        message = (
+            f"not YAML: {error.problem or error.context}{'; indent with spaces, not tabs' if is_tab else ''}"
+        )
         raise DocumentError([Problem(mark, "", message)]) from error
-    except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, DocumentError):
-            raise
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DocumentError([Problem(Mark(source), "", f"not YAML: {detail}")]) from error
+    except yaml.YAMLError as error:
+        raise DocumentError([Problem(Mark(source), "", f"not YAML: {shorten(str(error), 200)}")]) from error
 
 
 def from_python(data: Any, source: str = "<python>") -> Node:
@@ -164,7 +181,7 @@ def _from_python(data: Any, mark: Mark, path: str, depth: int) -> Node:
     if isinstance(data, Mapping):
         for key in data:
             if not isinstance(key, str):
-                raise DocumentError([Problem(mark, path, f"the key {key!r} is not a string")])
+                raise DocumentError([Problem(mark, path, f"the key {shorten(repr(key))} is not a string")])
         fields = tuple(
             (key, _from_python(value, mark, f"{path}.{key}".lstrip("."), depth + 1))
             for key, value in data.items()
@@ -175,9 +192,11 @@ def _from_python(data: Any, mark: Mark, path: str, depth: int) -> Node:
             _from_python(value, mark, f"{path}[{index}]", depth + 1) for index, value in enumerate(data)
         )
         return Items(items, mark)
-    if data is None or isinstance(data, (bool, int, str)) or (isinstance(data, float) and math.isfinite(data)):
+    is_number = isinstance(data, (int, float)) and math.isfinite(data) and abs(data) < 10.0**_MAX_DIGITS
+    if data is None or isinstance(data, (bool, str)) or is_number:
         return Scalar(data, str(data), mark)
-    message = f"{data!r} is not document data; use mappings, lists, finite numbers, strings or choices"
+    shown = shorten(repr(data)) if not isinstance(data, int) else "an integer of many digits"
+    message = f"{shown} is not document data; use mappings, lists, finite numbers, strings or choices"
     raise DocumentError([Problem(mark, path, message)])
 
 
@@ -216,7 +235,9 @@ class _Composer:
         if self.count > MAX_NODES:
             self.refuse(event, f"more than {MAX_NODES} values, which no document of this kind needs")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            self.refuse(event, "anchors and aliases are not allowed; use `choices` with `ref`, or `menus` with `use`")
+            self.refuse(
+                event, "anchors and aliases are not allowed; use `choices` with `ref`, or `menus` with `use`"
+            )
         if event.tag is not None:
             self.refuse(event, f"the tag {event.tag} is not allowed; documents are plain data")
         mark = self.mark(event)
@@ -243,7 +264,9 @@ class _Composer:
                 self.refuse(event, "anchors, aliases and tags are not allowed")
             key = event.value
             if key == "<<":
-                self.refuse(event, "merge keys are not allowed; use `choices` with `ref`, or `menus` with `use`")
+                self.refuse(
+                    event, "merge keys are not allowed; use `choices` with `ref`, or `menus` with `use`"
+                )
             if key in key_marks:
                 self.refuse(event, f"the key {shorten(key)!r} is already given on line {key_marks[key].line}")
             key_marks[key] = self.mark(event)
@@ -254,27 +277,39 @@ class _Composer:
         text = event.value
         if not event.implicit[0]:  # quoted or a block: always a string
             return Scalar(text, text, mark)
-        if text in _CONSTANTS:
-            return Scalar(_CONSTANTS[text], text, mark)
-        if _NOT_FINITE.fullmatch(text):
-            self.refuse(event, f"{text} is not a finite number")
-        if _INTEGER.fullmatch(text):
-            if len(text) > _MAX_DIGITS:
-                self.refuse(event, f"the number {shorten(text)} is too large")
-            return Scalar(int(text), text, mark)
-        if len(text) <= 64 and _FLOAT.fullmatch(text) and not re.match(r"[-+]?0[0-9]", text):
-            number = float(text)
-            if not math.isfinite(number):
-                self.refuse(event, f"{text} is not a finite number")
-            is_whole = "." not in text and number.is_integer() and abs(number) < 10**_MAX_DIGITS
-            return Scalar(int(number) if is_whole else number, text, mark)
-        return Scalar(text, text, mark)
+        try:
+            return Scalar(plain_value(text), text, mark)
+        except ValueError as error:
+            self.refuse(event, str(error))
 
     def mark(self, event: Any) -> Mark:
         return Mark(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def refuse(self, event: Any, message: str) -> None:
+    def refuse(self, event: Any, message: str) -> NoReturn:
         raise DocumentError([Problem(self.mark(event), "", message)])
+
+
+def plain_value(text: str) -> Any:
+    """What an unquoted scalar means: None, bool, int, float, or the text itself.
+
+    Raises:
+        ValueError: a number that is not finite, or longer than any document needs.
+    """
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _NOT_FINITE.fullmatch(text):
+        raise ValueError(f"{text} is not a finite number")
+    if _INTEGER.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            raise ValueError(f"the number {shorten(text)} is too large")
+        return int(text)
+    if len(text) > _MAX_FLOAT_LENGTH or not _FLOAT.fullmatch(text) or _LEADING_ZERO.match(text):
+        return text
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    is_whole = "." not in text and number.is_integer() and abs(number) < 10**_MAX_DIGITS
+    return int(number) if is_whole else number
 
 
 def shorten(text: str, limit: int = 40) -> str:

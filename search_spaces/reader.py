@@ -63,7 +63,9 @@ class Reader:
     def _choice(self, node: Node, key: str, type_: Type, path: str, site: str) -> Tree | None:
         assert isinstance(node, Fields)
         if not self._allow_choices:
-            self.report(node.mark, path, f"a choice ({key}) in an architecture; a document with choices is a space")
+            self.report(
+                node.mark, path, f"a choice ({key}) in an architecture; a document with choices is a space"
+            )
             return None
         argument = node.fields[0][1]
         if key == "one_of":
@@ -130,12 +132,16 @@ class Reader:
             return None
         low, high, step = bounds[0], bounds[1], bounds[2] if len(bounds) == 3 else 1
         if step < 1 or low > high:
-            self.report(node.mark, path, f"int [{low}, {high}, {step}] is empty; low <= high and step >= 1 are needed")
+            self.report(
+                node.mark, path, f"int [{low}, {high}, {step}] is empty; low <= high and step >= 1 are needed"
+            )
             return None
         if (high - low) % step:
             reached = low + (high - low) // step * step
             self.report(
-                node.mark, path, f"steps of {step} from {low} do not reach {high}; use {reached} or {reached + step}"
+                node.mark,
+                path,
+                f"steps of {step} from {low} do not reach {high}; use {reached} or {reached + step}",
             )
             return None
         if (high - low) // step + 1 > MAX_OPTIONS:
@@ -184,7 +190,9 @@ class Reader:
                 return self._project(inner, fields[1:], type_, path, f"{site}.{fields[0]}", used_at)
             keys = [name for name, _ in node.fields]
             self.report(
-                node.mark, path, f"this option has no field {fields[0]!r}, used at {used_at}{suggest(fields[0], keys)}"
+                node.mark,
+                path,
+                f"this option has no field {fields[0]!r}, used at {used_at}{suggest(fields[0], keys)}",
             )
             return None
         self.report(node.mark, path, f"a field {fields[0]!r} is used at {used_at}, but this is not a mapping")
@@ -228,14 +236,20 @@ class Reader:
     @staticmethod
     def _pick(gene: int, options: Iterable[Tree | None]) -> Tree | None:
         trees = list(options)
-        return None if any(tree is None for tree in trees) else Pick(gene, tuple(t for t in trees if t is not None))
+        return (
+            None
+            if any(tree is None for tree in trees)
+            else Pick(gene, tuple(t for t in trees if t is not None))
+        )
 
     # --- values ----------------------------------------------------------------------------------------
 
     def _leaf(self, node: Node, type_: Leaf, path: str, also: str | None = None) -> Tree | None:
         if not isinstance(node, Scalar):
             kind = "a list" if isinstance(node, Items) else "a mapping"
-            self.report(node.mark, path, f"expected a single value{' or ' + also if also else ''}, got {kind}")
+            self.report(
+                node.mark, path, f"expected a single value{' or ' + also if also else ''}, got {kind}"
+            )
             return None
         try:
             return Const(type_.adapter.validate_python(node.value, strict=True))
@@ -253,14 +267,18 @@ class Reader:
             self.report(node.mark, path, f"a block needs its op: {', '.join(variants)}")
             return None
         if choice_key(op) is not None:
-            self.report(op.mark, f"{path}.op", "a tag cannot be a choice; make the block a choice between blocks")
+            self.report(
+                op.mark, f"{path}.op", "a tag cannot be a choice; make the block a choice between blocks"
+            )
             return None
         value = op.value if isinstance(op, Scalar) else None
         variant = variants.get(value) if isinstance(value, str) else None
         if variant is None:
             shown = shorten(str(to_python(op)))
             self.report(
-                op.mark, f"{path}.op", f"no op is named {shown!r}{suggest(shown, variants)}; known: {', '.join(variants)}"
+                op.mark,
+                f"{path}.op",
+                f"no op is named {shown!r}{suggest(shown, variants)}; known: {', '.join(variants)}",
             )
             return None
         return self._record(node, variant, path, site)
@@ -304,7 +322,9 @@ class Reader:
                 shown = shorten(name)
                 message = f"unknown key {shown!r}{suggest(shown, keys)}; known: {', '.join(keys)}"
                 if name in CHOICE_KEYS:
-                    message = f"a choice is a mapping with the one key {name!r}; give its other keys to the options"
+                    message = (
+                        f"a choice is a mapping with the one key {name!r}; give its other keys to the options"
+                    )
                 self.report(node.key_marks[name], path, message)
 
     def _unknown_name(
@@ -362,7 +382,9 @@ def explain_error(error: ValidationError, node: Scalar) -> str:
         case "string_type":
             return f"expected a string, got {shown}; quote it"
         case "literal_error":
-            expected = [part.strip(" '") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
+            expected = [
+                part.strip(" '") for part in str(context["expected"]).replace(" or ", ", ").split(",")
+            ]
             return f"{shown!r} is not one of {', '.join(expected)}{suggest(shown, expected)}"
         case "greater_than_equal":
             return f"{shown} is below {context['ge']}"

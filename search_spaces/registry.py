@@ -38,7 +38,9 @@ def load_block_plugins() -> list[str]:
         if not isinstance(kind, BlockKind):
             raise ValueError(f"plug-in block {entry.name!r} ({entry.value}) is not a BlockKind")
         if entry.name in BLOCKS and BLOCKS[entry.name] != kind:
-            raise ValueError(f"plug-in block {entry.name!r} ({entry.value}): this op exists already; rename it")
+            raise ValueError(
+                f"plug-in block {entry.name!r} ({entry.value}): this op exists already; rename it"
+            )
         BLOCKS[entry.name] = kind
         loaded.append(entry.name)
     return loaded

@@ -74,7 +74,7 @@ class Monotone:
         """The first rank."""
         return 0
 
-    def step(self, state: int, place: Place, run: Mapping[str, Any] | None) -> int | None:  # noqa: ARG002
+    def step(self, state: int, place: Place, run: Mapping[str, Any] | None) -> int | None:
         """Ranks never fall; free values do not count."""
         if run is None or run.get(self.path) in self.free:
             return state
@@ -84,7 +84,7 @@ class Monotone:
         rank = self.order.index(value)
         return rank if rank >= state else None
 
-    def accepts(self, state: int) -> bool:  # noqa: ARG002
+    def accepts(self, state: int) -> bool:
         """Any end will do."""
         return True
 
@@ -109,7 +109,7 @@ class Increasing:
         """Below every number."""
         return float("-inf")
 
-    def step(self, state: float, place: Place, run: Mapping[str, Any] | None) -> float | None:  # noqa: ARG002
+    def step(self, state: float, place: Place, run: Mapping[str, Any] | None) -> float | None:
         """The last number seen."""
         value = None if run is None else run.get(self.path)
         if value is None:
@@ -117,7 +117,7 @@ class Increasing:
         allowed = value > state if self.strict else value >= state
         return value if allowed else None
 
-    def accepts(self, state: float) -> bool:  # noqa: ARG002
+    def accepts(self, state: float) -> bool:
         """Any end will do."""
         return True
 
@@ -148,7 +148,7 @@ class Forbid:
             return state
         return None if all(run.get(path) == value for path, value in self.values) else state
 
-    def accepts(self, state: bool) -> bool:  # noqa: ARG002
+    def accepts(self, state: bool) -> bool:
         """Any end will do."""
         return True
 
@@ -215,7 +215,7 @@ class BlockRequirements:
         refusal: str | None = spec.requirement(run["width"], place.side, fields)
         return refusal
 
-    def accepts(self, state: bool) -> bool:  # noqa: ARG002
+    def accepts(self, state: bool) -> bool:
         """Any end will do."""
         return True
 

@@ -68,9 +68,7 @@ class Space:
     @cached_property
     def chain(self) -> Chain:
         """The trees and rules, for exact counting and drawing."""
-        return Chain(
-            self.fixed, tuple(slot.tree for slot in self.slots), self.slots, self.rules, self.genes
-        )
+        return Chain(self.fixed, tuple(slot.tree for slot in self.slots), self.slots, self.rules, self.genes)
 
     @cached_property
     def size(self) -> int:
@@ -119,7 +117,9 @@ class Space:
             genes = np.asarray(match, dtype=np.int64)
             reason = self.broken_rule(genes)
             if reason is None:
-                reason = next(filter(None, (limit.refusal(arch, self.resolution) for limit in self.limits)), None)
+                reason = next(
+                    filter(None, (limit.refusal(arch, self.resolution) for limit in self.limits)), None
+                )
                 return (genes, None) if reason is None else (None, reason)
         return None, reason or matcher.mismatch.message
 
@@ -251,7 +251,9 @@ class Space:
         """Which rows of a population are within every limit."""
         allowed = np.ones(len(genes), dtype=bool)
         for limit in self.limits:
-            allowed &= limit.allows(getattr(self.costs(genes, limit.resolution, limit.num_classes), limit.cost))
+            allowed &= limit.allows(
+                getattr(self.costs(genes, limit.resolution, limit.num_classes), limit.cost)
+            )
         return allowed
 
     def _active(self, genes: Genes) -> npt.NDArray[np.bool_]:

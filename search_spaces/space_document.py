@@ -21,7 +21,15 @@ from search_spaces.matching import Slot
 from search_spaces.nodes import DocumentError, Fields, Items, Node, Problem, Scalar, from_python, shorten
 from search_spaces.reader import Reader, choice_key, suggest
 from search_spaces.registry import BLOCKS
-from search_spaces.rules import BlockRequirements, Forbid, Increasing, Monotone, Rule, SomePresent, block_is_constrained
+from search_spaces.rules import (
+    BlockRequirements,
+    Forbid,
+    Increasing,
+    Monotone,
+    Rule,
+    SomePresent,
+    block_is_constrained,
+)
 from search_spaces.schema import LeafOrRecord, RecordType, record_type
 from search_spaces.space import Space
 from search_spaces.tree import Const, Pick, Record, Tree, overlap, picks_of
@@ -64,7 +72,9 @@ def space(document: Mapping[str, Any]) -> Space:
 
 def _read_space(node: Node) -> Space:
     if not isinstance(node, Fields):
-        raise DocumentError([Problem(node.mark, "", f"expected a mapping with the keys {', '.join(SPACE_KEYS)}")])
+        raise DocumentError(
+            [Problem(node.mark, "", f"expected a mapping with the keys {', '.join(SPACE_KEYS)}")]
+        )
     choices, choice_problems = _section(node, "choices", must_be_choices=True)
     menus, menu_problems = _section(node, "menus", must_be_choices=False)
     reader = Reader(choices=choices, menus=menus)
@@ -82,7 +92,9 @@ def _read_space(node: Node) -> Space:
     if name is None and not any(problem.path == "name" for problem in reader.problems):
         reader.report(node.mark, "name", "missing")
     if not reader.problems:
-        _check_names_are_used(reader, choices, menus, [*(slot.tree for slot in slots), *([fixed] if fixed else [])])
+        _check_names_are_used(
+            reader, choices, menus, [*(slot.tree for slot in slots), *([fixed] if fixed else [])]
+        )
     if reader.problems or fixed is None or name is None:
         raise DocumentError(reader.problems)
     found = Space(
@@ -114,7 +126,9 @@ def _section(node: Fields, key: str, *, must_be_choices: bool) -> tuple[Fields |
         if must_be_choices and choice_key(value) is None
     ]
     problems += [
-        Problem(found.key_marks[name], f"{key}.{shorten(name)}", "a name may not be empty or contain '.' or ':'")
+        Problem(
+            found.key_marks[name], f"{key}.{shorten(name)}", "a name may not be empty or contain '.' or ':'"
+        )
         for name, _ in found.fields
         if not name or "." in name or ":" in name
     ]
@@ -235,7 +249,9 @@ def _rule(reader: Reader, node: Node, path: str, stages: int) -> Rule | None:
 def _forbid(reader: Reader, node: Fields, path: str, stages: int) -> Forbid | None:
     values = node.get("forbid")
     if not isinstance(values, Fields) or not values.fields:
-        reader.report(values.mark if values else node.mark, f"{path}.forbid", "expected values by field of a run")
+        reader.report(
+            values.mark if values else node.mark, f"{path}.forbid", "expected values by field of a run"
+        )
         return None
     pairs = []
     for field, value in values.fields:
@@ -264,7 +280,9 @@ def _run_path(reader: Reader, node: Node | None, path: str) -> str:
     shown = shorten(node.text) if isinstance(node, Scalar) else "this"
     mark = node.mark if node is not None else None
     if mark is not None:
-        reader.report(mark, path, f"{shown!r} is not a field of a run{suggest(shown, known)}; known: {', '.join(known)}")
+        reader.report(
+            mark, path, f"{shown!r} is not a field of a run{suggest(shown, known)}; known: {', '.join(known)}"
+        )
     return "width"
 
 
@@ -302,7 +320,9 @@ def _check_ops(reader: Reader, node: Fields, keys: tuple[str, ...], path: str) -
 def _check_op(reader: Reader, node: Node, path: str) -> None:
     shown = shorten(node.text) if isinstance(node, Scalar) else "this"
     if shown not in BLOCKS:
-        reader.report(node.mark, path, f"no op is named {shown!r}{suggest(shown, BLOCKS)}; known: {', '.join(BLOCKS)}")
+        reader.report(
+            node.mark, path, f"no op is named {shown!r}{suggest(shown, BLOCKS)}; known: {', '.join(BLOCKS)}"
+        )
 
 
 # --- limits, seeds, names ------------------------------------------------------------------------------------
@@ -384,7 +404,9 @@ def _check_names_are_used(
     ):
         for name, _ in section.fields if section is not None else ():
             if section is not None and name not in used:
-                reader.report(section.key_marks[name], f"{key}.{name}", "is never used; remove it or refer to it")
+                reader.report(
+                    section.key_marks[name], f"{key}.{name}", "is never used; remove it or refer to it"
+                )
     picks = [pick for tree in trees for pick in picks_of(tree)]
     for index, gene in enumerate(reader.genes):
         if not gene.shared:
@@ -394,7 +416,10 @@ def _check_names_are_used(
             for earlier in range(later):
                 if uses and all(pick.options[earlier] == pick.options[later] for pick in uses):
                     name = gene.site.removeprefix("choices.").split(":")[0].split(".")[0]
-                    mark = choices.key_marks.get(name, choices.mark) if choices is not None else reader.problems[0].mark
+                    mark = (
+                        choices.key_marks.get(name, choices.mark)
+                        if choices is not None
+                        else reader.problems[0].mark
+                    )
                     message = f"options {earlier + 1} and {later + 1} differ in nothing that is used"
                     reader.report(mark, gene.site, message)
-

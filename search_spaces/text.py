@@ -12,13 +12,14 @@ class _Flow(dict[str, Any]):
 class _Dumper(yaml.SafeDumper):
     """Plain data only; mappings keep their order."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: Any) -> bool:
         """Never write an anchor: our own reader refuses them."""
         return True
 
 
 _Dumper.add_representer(
-    _Flow, lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data.items(), flow_style=True)
+    _Flow,
+    lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data.items(), flow_style=True),
 )
 
 FLOW_KEYS = ("input", "stem", "head", "norm", "recipe")

@@ -28,9 +28,7 @@ class Conv2dSame(nn.Conv2d):
         columns = total_padding(x_BCHW.shape[3], kernel, stride)
         padding = (rows // 2, columns // 2)
         if rows % 2 or columns % 2:
-            x_BCHW = functional.pad(
-                x_BCHW, (padding[1], columns - padding[1], padding[0], rows - padding[0])
-            )
+            x_BCHW = functional.pad(x_BCHW, (padding[1], columns - padding[1], padding[0], rows - padding[0]))
             padding = (0, 0)
         return functional.conv2d(
             x_BCHW, self.weight, self.bias, self.stride, padding, self.dilation, self.groups

@@ -1,0 +1,77 @@
+"""How long the ledger takes: to record one outcome, and to open a run of N candidates with its front.
+
+    python benchmarks/ledger.py [ROWS]
+
+Prints the median and the 99th percentile of an insert (durable on return), and the time to load the run.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from proxies.records import Outcome
+from results.directory import RunDirectory
+from results.run import load_run
+from search_spaces.cost import Cost
+
+DETAILS = {"device": "cpu", "versions": {"torch": "2.13.0"}, "curve": [[step, 0.5] for step in range(10)]}
+ARCHITECTURE = {"stages": [{"stride": 2, "depth": 3, "width": 64, "block": {"op": "mbconv"}}] * 7}
+
+
+def fill(run: RunDirectory, rows: int) -> list[float]:
+    """Seconds of each insert; every candidate has a timing and a training."""
+    seconds = []
+    with run.ledger() as ledger:
+        for number in range(rows):
+            digest = f"{number:064x}"
+            ledger.add_candidate(
+                digest=digest,
+                architecture=ARCHITECTURE,
+                cost=Cost(number + 1, number + 1, 10 * number, 4 * number),
+                resolution=224,
+                origin="random",
+                proposal_index=number,
+            )
+            for kind, metrics in (
+                ("time", {"step_ms": 10.0 + number % 97, "step_ms_low": 9.0, "step_ms_high": 120.0}),
+                ("train", {"accuracy": 0.3 + (number * 7919 % 1000) / 2000}),
+            ):
+                outcome = Outcome(
+                    key=f"{kind}-{number}",
+                    kind=kind,
+                    digest=digest,
+                    status="ok",
+                    metrics=metrics,
+                    details=DETAILS,
+                )
+                start = time.perf_counter()
+                ledger.record(outcome)
+                seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def main(rows: int) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with RunDirectory.create(root / "a", hint="", config={"space": "tiny"}, root=root) as run:
+            inserts = fill(run, rows)
+            path = run.path
+        cuts = statistics.quantiles(inserts, n=100)
+        print(
+            f"insert of {len(inserts)} outcomes: median {1e3 * cuts[49]:.2f} ms, p99 {1e3 * cuts[98]:.2f} ms"
+        )
+        start = time.perf_counter()
+        loaded = load_run(path)
+        opened = time.perf_counter()
+        front = loaded.pareto()
+        volume = loaded.hypervolume()
+        done = time.perf_counter()
+        print(f"load of {rows} candidates: {opened - start:.2f} s")
+        print(f"front of {len(front)} and hypervolume {volume:.3g}: {done - opened:.2f} s")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)

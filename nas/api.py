@@ -1,0 +1,341 @@
+"""What a user calls: search, resume, plan, measure. The command line is a thin layer over this."""
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Unpack
+
+from nas.config import EDITABLE, SearchConfig, SearchSettings, make_config
+from nas.errors import ConfigError, NothingMeasuredError
+from nas.executors.protocol import Executor, ExecutorError
+from nas.planning import SearchPlan, make_plan, sample_members, seed_count, space_fingerprint
+from nas.progress import Progress, Silent
+from nas.reuse import Reuse
+from nas.reward import EFFICIENTNETV2_REWARD
+from nas.session import Budget, Session
+from nas.strategies.registry import StrategyInputs, make_strategy
+from proxies.hardware import hardware_fingerprint, resolve_hardware, timing_settings
+from proxies.records import Outcome, Precision, TimeJob
+from proxies.spool import Spool
+from proxies.worker import WorkerSettings
+from results.directory import ROOT, RunDirectory, list_runs, read_config
+from results.errors import RunError, RunMismatchError
+from results.export import export_architecture, write_front
+from results.run import Run, find_run, load_run
+from search_spaces.architecture import Architecture, cost
+from search_spaces.cost import Cost
+from search_spaces.document import load_architecture
+from search_spaces.space import Space
+
+if TYPE_CHECKING:
+    from proxies.protocols import Task
+
+SEARCH_LAG = 2
+"""Proposals that a strategy may be ahead of what it was told, for each worker."""
+
+
+class TerminatedError(BaseException):
+    """The process was asked to end (SIGTERM). Not an Exception, so that nothing swallows it."""
+
+
+def search(
+    config: SearchConfig | None = None,
+    *,
+    space: Space | str | None = None,
+    task: "Task | None" = None,
+    progress: Progress | None = None,
+    **settings: Unpack[SearchSettings],
+) -> Run:
+    """Search, and return the finished run. `settings` are the fields of `SearchConfig`.
+
+        nas.search(space="tiny", hardware="cpu", candidates=12, executor="local").pareto()
+
+    `space` may be a Space and `task` any object of the Task protocol; such a run is resumed by giving the
+    same objects to `resume`.
+
+    Raises:
+        ConfigError, DocumentError: the configuration cannot be run.
+        HardwareNotFoundError, DataNotFoundError: what was named is not here.
+        NothingMeasuredError: every candidate failed.
+        StoppedEarlyError, ExecutorError: stopped before the end; what was measured is kept, see `resume`.
+    """
+    given_space = space if isinstance(space, Space) else None
+    if isinstance(space, str):
+        settings["space"] = space
+    elif given_space is not None:
+        settings["space"] = given_space.name
+    if config is None:
+        config = make_config(settings)
+    elif settings:
+        config = make_config({**config.model_dump(), **settings})
+    plan = make_plan(config, space=given_space, task=task)
+    out = Path(config.out) if config.out else None
+    hint = f"{plan.space.name}-{plan.hardware.profile.name}"
+    with RunDirectory.create(out, hint=hint, config=plan.document()) as directory:
+        return _run(plan, directory, progress or Silent())
+
+
+def resume(
+    run: str | Path,
+    *,
+    space: Space | None = None,
+    task: "Task | None" = None,
+    progress: Progress | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
+    """Go on with a run that was interrupted; one that is complete is returned as it is.
+
+    `changes` may hold settings that say where and how fast, not what (see `nas.config.EDITABLE`), and a
+    larger number of candidates.
+
+    Raises:
+        RunMismatchError: space, proxy task or hardware are not what the run was started with.
+    """
+    path = find_run(run)
+    document = read_config(path)
+    stored = document.get("config")
+    if not isinstance(stored, dict):
+        raise RunError(f"{path}/run.yaml: config is missing; this run was not written by a search")
+    refused = sorted(set(changes or {}) - EDITABLE - {"candidates", "time_budget_seconds"})
+    if refused:
+        raise ConfigError(
+            f"{', '.join(refused)}: cannot be changed when resuming; start a new run, which reuses this"
+        )
+    plan = make_plan(make_config({**stored, **(changes or {})}), space=space, task=task)
+    _require_same(path, document, plan)
+    with RunDirectory.open(path) as directory:
+        return _run(plan, directory, progress or Silent())
+
+
+def _require_same(path: Path, document: Mapping[str, Any], plan: SearchPlan) -> None:
+    found = {
+        "space": space_fingerprint(plan.space),
+        "task": plan.task_fingerprint,
+        "hardware": plan.hardware_fingerprint,
+    }
+    stored = {name: (document.get(name) or {}).get("fingerprint") for name in found}
+    changed = [name for name, value in found.items() if stored[name] != value]
+    if changed:
+        raise RunMismatchError(
+            f"{path}: {' and '.join(changed)} changed since this run was started; start a new run, "
+            "which reuses every measurement that still holds"
+        )
+
+
+def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress) -> Run:
+    executor = _executor(plan, directory)
+    with _closing(executor), _terminated_by_signal(), directory.ledger() as ledger:
+        directory.log("started", {"workers": plan.workers, "executor": plan.config.executor})
+        reuse = Reuse.of([] if plan.config.no_reuse else _other_runs(plan.config, directory.path))
+        for reason in reuse.skipped:
+            directory.log("not reused", {"reason": reason})
+        session = Session(
+            space=plan.space,
+            strategy=make_strategy(plan.config.strategy, _strategy_inputs(plan)),
+            strategy_name=plan.config.strategy,
+            executor=executor,
+            ledger=ledger,
+            spool=Spool(directory=directory.spool),
+            evaluations=plan.evaluations(),
+            objectives=plan.objectives,
+            budget=Budget(
+                candidates=plan.config.candidates,
+                seconds=plan.config.time_budget_seconds,
+                max_failed=plan.config.max_failed,
+            ),
+            seed=plan.config.seed,
+            lag=SEARCH_LAG * plan.workers,
+            reuse=reuse,
+            progress=progress,
+        )
+        session.run()
+        directory.log("finished")
+    finished = write_front(directory.path)
+    results = finished.candidates()
+    if results and not any(result.is_measured for result in results):
+        reasons = sorted({f"{result.status}: {result.reason}" for result in results})
+        raise NothingMeasuredError(
+            f"0 of {len(results)} candidates could be measured ({'; '.join(reasons[:3])}); "
+            f"see nas show {directory.path}"
+        )
+    return finished
+
+
+def _strategy_inputs(plan: SearchPlan) -> StrategyInputs:
+    seeds = [
+        plan.space.encode(seed) for seed in plan.space.seeds[: seed_count(plan)] if plan.space.contains(seed)
+    ]
+    return StrategyInputs(
+        space=plan.space, reward=EFFICIENTNETV2_REWARD, budget=plan.config.candidates, seeds=seeds
+    )
+
+
+def _other_runs(config: SearchConfig, path: Path) -> list[Path]:
+    runs = [find_run(name) for name in config.reuse] or [*list_runs(path.parent), *list_runs(ROOT)]
+    return [run for run in dict.fromkeys(run.resolve() for run in runs) if run != path.resolve()]
+
+
+def _executor(plan: SearchPlan, directory: RunDirectory) -> Executor:
+    config = plan.config
+    settings = WorkerSettings(
+        task=plan.task,
+        hardware=plan.hardware,
+        threads=plan.threads,
+        allow_plugins=config.allow_plugins,
+        timeout_seconds=config.candidate_timeout_seconds,
+        memory_limit_bytes=config.memory_limit_bytes,
+        spool=directory.spool,
+        keep_weights=directory.path / "weights" if config.keep_weights else None,
+    )
+    if config.executor == "local":
+        from nas.executors.local import LocalExecutor
+
+        return LocalExecutor(settings, workers=plan.workers)
+    from nas.executors.ray_tune import RayTuneExecutor
+
+    return RayTuneExecutor(settings, workers=plan.workers, ray_address=config.ray_address)
+
+
+@contextmanager
+def _closing(executor: Executor) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        executor.close()
+
+
+@contextmanager
+def _terminated_by_signal() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that workers are stopped and files are whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        raise TerminatedError
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# --- without a search ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What a search would do. `predicted_seconds` is None, with the reason, where nothing is known."""
+
+    plan: SearchPlan
+    samples: tuple[tuple[Architecture, Cost], ...]
+    predicted_seconds: float | None
+    prediction: str
+
+
+def plan(config: SearchConfig, *, samples: int = 3) -> DryRun:
+    """Resolve a configuration, draw a few members with their costs, predict the wall time; start nothing."""
+    made = make_plan(config)
+    members = sample_members(made.space, samples, config.seed)
+    seconds, basis = _predict(made)
+    return DryRun(
+        plan=made,
+        samples=tuple((arch, cost(arch, made.space.resolution)) for arch in members),
+        predicted_seconds=seconds,
+        prediction=basis,
+    )
+
+
+def _predict(made: SearchPlan) -> tuple[float | None, str]:
+    """Wall time from what earlier runs of the same space, task and hardware took."""
+    seconds = []
+    for path in list_runs(ROOT):
+        document = read_config(path)
+        same = (
+            (document.get("task") or {}).get("fingerprint") == made.task_fingerprint
+            and (document.get("hardware") or {}).get("fingerprint") == made.hardware_fingerprint
+            and (document.get("space") or {}).get("name") == made.space.name
+        )
+        if same:
+            seconds += [result.seconds for result in load_run(path).candidates() if result.is_measured]
+    if not seconds:
+        return None, "no earlier run of this space, proxy and hardware to predict from"
+    total = median(seconds) * made.config.candidates / made.workers
+    return total, f"{len(seconds)} candidates of earlier runs took {median(seconds):.1f} s each in the median"
+
+
+def measure(
+    architectures: Sequence[Architecture | str | Path],
+    *,
+    hardware: str = "auto",
+    resolution: int | None = None,
+    batch: int | None = None,
+    precision: Precision | None = None,
+    timeout_seconds: float = 600.0,
+) -> list[Outcome]:
+    """Measure the training step time of architectures on this machine, each in a guarded process.
+
+    Raises:
+        HardwareNotFoundError, DocumentError: what was named is not here.
+    """
+    from nas.executors.local import LocalExecutor
+
+    resolved = resolve_hardware(hardware)
+    archs = [arch if isinstance(arch, Architecture) else load_architecture(arch) for arch in architectures]
+    threads = resolved.profile.defaults.threads
+    jobs = [
+        TimeJob(
+            digest=arch.digest,
+            architecture=arch.to_document(),
+            hardware_fingerprint=hardware_fingerprint(resolved, threads=threads),
+            settings=timing_settings(
+                resolved.profile, arch, resolution=resolution, batch_size=batch, precision=precision
+            ),
+        )
+        for arch in archs
+    ]
+    executor = LocalExecutor(
+        WorkerSettings(hardware=resolved, threads=threads, timeout_seconds=timeout_seconds), workers=1
+    )
+    outcomes: dict[str, Outcome] = {}
+    with _closing(executor):
+        for job in {job.key: job for job in jobs}.values():
+            executor.submit(job)
+        while len(outcomes) < len({job.key for job in jobs}):
+            outcomes.update({e.key: e for e in executor.wait() if isinstance(e, Outcome)})
+    return [outcomes[job.key] for job in jobs]
+
+
+def export(run: str | Path | Run, *, top: int | None = None, out: str | Path) -> list[Path]:
+    """Write the best members of a run's front as YAML, best reward first; returns the files.
+
+    Each file is an architecture document with provenance and measurements, accepted wherever an
+    architecture is.
+    """
+    found = run if isinstance(run, Run) else load_run(run)
+    front = found.pareto()
+    rewards = {member.id: EFFICIENTNETV2_REWARD(dict(_numbers(member))) for member in front}
+    ranked = sorted(front, key=lambda member: -(rewards[member.id] or 0.0))
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for member in ranked[:top]:
+        file = folder / f"{found.name}-{member.id}.yaml"
+        export_architecture(member, found, file)
+        files.append(file)
+    return files
+
+
+def _numbers(member: Any) -> Iterator[tuple[str, float]]:
+    for name in ("accuracy", "step_ms", "params", "macs"):
+        value = member.value(name)
+        if value is not None:
+            yield name, float(value)
+
+
+__all__ = ["DryRun", "ExecutorError", "TerminatedError", "export", "measure", "plan", "resume", "search"]

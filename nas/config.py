@@ -1,0 +1,114 @@
+"""The configuration of a search: parsed once at the edge, written beside the results, accepted again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+
+from nas.errors import ConfigError
+from proxies.records import Precision
+from search_spaces.spec import Resolution, Spec
+
+RUN_SCHEMA = "nas.run/1"
+CPU_WORKERS = 2
+
+
+class SearchConfig(Spec):
+    """Everything that decides what a search does. `None` means: the default of what was named."""
+
+    space: str = "effnetv2"
+    hardware: str = "auto"
+    proxy: str = "default"
+    data: str | None = None
+    strategy: str = "evolution"
+    candidates: PositiveInt = 64
+    objectives: tuple[str, ...] = ("accuracy", "step_ms", "params")
+    limits: tuple[str, ...] = ()
+    seed: Annotated[int, Field(ge=0)] = 0
+    executor: Literal["ray", "local"] = "ray"
+    workers: PositiveInt | None = None
+    ray_address: str | None = None
+    out: str | None = None
+    time_budget_seconds: PositiveFloat | None = None
+    candidate_timeout_seconds: PositiveFloat = 1800.0
+    memory_limit_bytes: PositiveInt | None = None
+    max_failed: Annotated[int, Field(ge=0)] | None = None
+    resolution: Resolution | None = None
+    batch: PositiveInt | None = None
+    precision: Precision | None = None
+    keep_weights: bool = False
+    reuse: tuple[str, ...] = ()
+    no_reuse: bool = False
+    allow_plugins: bool = False
+
+
+class SearchSettings(TypedDict, total=False):
+    """The fields of `SearchConfig` but for `space`, as keyword arguments for editors and type checkers."""
+
+    hardware: str
+    proxy: str
+    data: str | None
+    strategy: str
+    candidates: int
+    objectives: Sequence[str]
+    limits: Sequence[str]
+    seed: int
+    executor: Literal["ray", "local"]
+    workers: int | None
+    ray_address: str | None
+    out: str | None
+    time_budget_seconds: float | None
+    candidate_timeout_seconds: float
+    memory_limit_bytes: int | None
+    max_failed: int | None
+    resolution: int | None
+    batch: int | None
+    precision: Precision | None
+    keep_weights: bool
+    reuse: Sequence[str]
+    no_reuse: bool
+    allow_plugins: bool
+
+
+EDITABLE = frozenset({"out", "workers", "executor", "ray_address", "candidate_timeout_seconds", "max_failed"})
+"""Fields that say where and how fast, not what: a run may be resumed with other values of them."""
+
+
+def make_config(values: Mapping[str, Any]) -> SearchConfig:
+    """A configuration from plain values; lists count as tuples.
+
+    Raises:
+        ConfigError: one line a problem.
+    """
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return SearchConfig.model_validate(plain)
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors(include_url=False):
+            name = ".".join(map(str, detail["loc"]))
+            if detail["type"] == "extra_forbidden":
+                lines.append(f"{name}: unknown setting; known: {', '.join(SearchConfig.model_fields)}")
+            else:
+                lines.append(
+                    f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"
+                )
+        raise ConfigError("\n".join(lines)) from error
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file: plain settings, or any run's `run.yaml`.
+
+    Raises:
+        DocumentError: not a document.
+        ConfigError: not a mapping.
+    """
+    from search_spaces.document import read_yaml
+
+    data = read_yaml(path)
+    if isinstance(data, dict) and data.get("schema") == RUN_SCHEMA:
+        data = data.get("config")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected settings by name, such as `space: effnetv2`")
+    return data

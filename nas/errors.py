@@ -1,0 +1,23 @@
+"""What can go wrong with a search as a whole. Every text is one sentence with the remedy.
+
+NasError
+|-- ConfigError          a configuration that cannot be run (also a ValueError)
+|-- StoppedEarlyError    the search stopped before its budget and can be resumed
+`-- NothingMeasuredError every candidate failed, so there is no front
+"""
+
+
+class NasError(Exception):
+    """Base of the errors of a search."""
+
+
+class ConfigError(NasError, ValueError):
+    """A configuration that cannot be run: the value, the place, the remedy."""
+
+
+class StoppedEarlyError(NasError):
+    """The search stopped before its budget was spent; everything measured is kept and it can be resumed."""
+
+
+class NothingMeasuredError(NasError):
+    """Not one candidate could be measured; says what they failed of."""

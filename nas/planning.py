@@ -1,0 +1,186 @@
+"""From a configuration to everything a search needs, checked in the order of cost: nothing starts here."""
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
+from nas.errors import ConfigError
+from nas.objectives import Bound, parse_bounds, parse_objectives, with_limits
+from nas.session import Evaluations
+from nas.strategies.registry import check_strategy
+from proxies.hardware import ResolvedHardware, hardware_fingerprint, resolve_hardware, timing_settings
+from proxies.records import TimingSettings
+from results.pareto import Objective
+from search_spaces.architecture import Architecture
+from search_spaces.space import Space
+from search_spaces.space_document import load_space
+
+if TYPE_CHECKING:
+    from proxies.protocols import Task
+
+PACKAGES = ("torch", "ray", "optuna", "numpy", "scikit-learn", "training-aware-nas")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """A resolved configuration: what will be searched, measured, and by what."""
+
+    config: SearchConfig
+    space: Space
+    hardware: ResolvedHardware
+    task: "Task"
+    task_fingerprint: str
+    task_seeds: tuple[int, ...]
+    objectives: tuple[Objective, ...]
+    bounds: tuple[Bound, ...]
+    workers: int
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of one worker."""
+        return self.hardware.profile.defaults.threads
+
+    @property
+    def hardware_fingerprint(self) -> str:
+        """What timings are filed under."""
+        return hardware_fingerprint(self.hardware, threads=self.threads)
+
+    def timing(self, arch: Architecture) -> TimingSettings:
+        """How `arch` is timed."""
+        config = self.config
+        return timing_settings(
+            self.hardware.profile,
+            arch,
+            resolution=config.resolution,
+            batch_size=config.batch,
+            precision=config.precision,
+        )
+
+    def evaluations(self) -> Evaluations:
+        """What is done with every candidate."""
+        return Evaluations(
+            hardware_fingerprint=self.hardware_fingerprint,
+            timing=self.timing,
+            task_fingerprint=self.task_fingerprint,
+            seeds=self.task_seeds,
+            bounds=self.bounds,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """What `run.yaml` holds: configuration, and what it was resolved to on this machine."""
+        return {
+            "schema": RUN_SCHEMA,
+            "config": self.config.model_dump(mode="json"),
+            "objectives": [str(objective) for objective in self.objectives],
+            "jobs_per_candidate": {"time": 1, "train": len(self.task_seeds)},
+            "space": {
+                "name": self.space.name,
+                "size": self.space.size,
+                "fingerprint": space_fingerprint(self.space),
+            },
+            "task": {"fingerprint": self.task_fingerprint, "seeds": list(self.task_seeds)},
+            "hardware": {**self.hardware.describe(), "fingerprint": self.hardware_fingerprint},
+            "workers": self.workers,
+            "versions": versions(),
+            "git": git_state(Path.cwd()),
+        }
+
+
+def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task | None" = None) -> SearchPlan:
+    """Resolve a configuration. `space` and `task` take the place of those that it names.
+
+    Raises:
+        HardwareNotFoundError: before anything else is looked at, and without loading torch.
+        DocumentError, ConfigError, UnknownHardwareError: the configuration cannot be run.
+    """
+    hardware = resolve_hardware(config.hardware)
+    if config.allow_plugins:
+        from search_spaces.registry import load_block_plugins
+
+        load_block_plugins()
+    try:
+        check_strategy(config.strategy)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    objectives = parse_objectives(config.objectives)
+    bounds = parse_bounds(config.limits)
+    space = with_limits(space or load_space(config.space), bounds)
+    task = task or shipped_task(config)
+    fingerprint = task.fingerprint()
+    return SearchPlan(
+        config=config,
+        space=space,
+        hardware=hardware,
+        task=task,
+        task_fingerprint=fingerprint,
+        task_seeds=tuple(getattr(task, "seeds", (0,))),
+        objectives=objectives,
+        bounds=bounds,
+        workers=config.workers or default_workers(hardware),
+    )
+
+
+def shipped_task(config: SearchConfig) -> "Task":
+    """The proxy task that the configuration names, with its overrides."""
+    from proxies.task import load_task
+
+    return load_task(config.proxy, data=config.data, allow_plugins=config.allow_plugins)
+
+
+def default_workers(hardware: ResolvedHardware) -> int:
+    """One worker a device; on a CPU a few, since one training does not fill it."""
+    return CPU_WORKERS if hardware.profile.kind == "cpu" else len(hardware.devices)
+
+
+def space_fingerprint(space: Space) -> str:
+    """Identifies a space's tree, rules and limits; a resumed run must search the same one."""
+    import hashlib
+
+    parts = (space.fixed, space.slots, space.genes, space.rules, space.limits)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what decides results; a package that is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(directory: Path) -> dict[str, Any] | None:
+    """Commit and cleanliness of the repository that the search is started in; None outside of one."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=directory, capture_output=True, text=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "is_dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def seed_count(plan: SearchPlan) -> int:
+    """How many of the space's seeds a strategy starts from: at most a quarter of the budget."""
+    return min(len(plan.space.seeds), max(1, plan.config.candidates // 4)) if plan.space.seeds else 0
+
+
+def sample_members(space: Space, count: int, seed: int) -> Sequence[Architecture]:
+    """A few members to look at."""
+    import numpy as np
+
+    return [space.decode(genes) for genes in space.sample(np.random.default_rng(seed), count)]

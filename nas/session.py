@@ -1,0 +1,315 @@
+"""The search loop: ask, skip what is known, cost, time, train, record, tell.
+
+The ledger is the only memory. What a candidate still needs is read off it, so a search that was killed
+goes on as if it had not been: candidates are filed before their jobs are submitted, outcomes before the
+strategy hears of them. Proposal `i` is drawn from its own generator, seeded by (seed, i), by a strategy
+that has been told exactly the candidates before `i - lag`, in order; so the proposals do not depend on
+which job finished first.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from nas.errors import StoppedEarlyError
+from nas.executors.protocol import Executor
+from nas.objectives import Bound, broken_bound
+from nas.progress import Progress, ProgressEvent
+from nas.reuse import Reuse
+from nas.strategies.protocol import Evaluation, Strategy
+from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob
+from proxies.spool import Spool
+from results.entries import Candidate
+from results.ledger import Ledger
+from results.pareto import Objective, default_reference, hypervolume, non_dominated
+from search_spaces.architecture import Architecture, cost
+from search_spaces.document import architecture_from_document
+from search_spaces.space import Space
+
+MAX_REPEATS = 200
+"""How often a strategy is asked again for a proposal that is not known yet."""
+
+
+class TimingPlan(Protocol):
+    """How an architecture is to be timed."""
+
+    def __call__(self, arch: Architecture) -> TimingSettings:
+        """The settings of its timing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluations:
+    """What is done with every candidate."""
+
+    hardware_fingerprint: str
+    timing: TimingPlan
+    task_fingerprint: str
+    seeds: tuple[int, ...]
+    bounds: tuple[Bound, ...] = ()
+
+    def time_job(self, candidate: Candidate, arch: Architecture, repeat: int = 0) -> TimeJob:
+        """The job that times a candidate; `repeat` counts further, independent timings."""
+        return TimeJob(
+            digest=candidate.digest,
+            architecture=candidate.architecture,
+            hardware_fingerprint=self.hardware_fingerprint,
+            settings=self.timing(arch),
+            repeat=repeat,
+        )
+
+    def train_jobs(self, candidate: Candidate) -> list[TrainJob]:
+        """The jobs that train a candidate, one a seed."""
+        return [
+            TrainJob(
+                digest=candidate.digest,
+                architecture=candidate.architecture,
+                task_fingerprint=self.task_fingerprint,
+                seed=seed,
+            )
+            for seed in self.seeds
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """When a search ends."""
+
+    candidates: int
+    seconds: float | None = None
+    max_failed: int | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A candidate on its way."""
+
+    candidate: Candidate
+    arch: Architecture
+    waiting: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Session:
+    """One search, from its first proposal to its last outcome. `clock` is monotonic, in seconds."""
+
+    space: Space
+    strategy: Strategy
+    strategy_name: str
+    executor: Executor
+    ledger: Ledger
+    spool: Spool
+    evaluations: Evaluations
+    objectives: tuple[Objective, ...]
+    budget: Budget
+    seed: int
+    lag: int
+    reuse: Reuse
+    progress: Progress
+    clock: Callable[[], float] = time.monotonic
+    _open: dict[int, _Open] = field(default_factory=dict)
+    _settled: dict[int, Evaluation] = field(default_factory=dict)
+    _digests: set[str] = field(default_factory=set)
+    _told: int = 0
+    _proposed: int = 0
+    _is_exhausted: bool = False
+    _started: float = 0.0
+
+    def run(self) -> None:
+        """Spend the budget. Returns when every candidate is settled.
+
+        Raises:
+            StoppedEarlyError: too many candidates failed.
+            ExecutorError, ResultsError: the place where jobs run, or the ledger, is gone; resume later.
+        """
+        self._started = self.clock()
+        self._recover()
+        while True:
+            while self._may_propose():
+                self._propose()
+            if not self._open:
+                break
+            self._collect(self.executor.wait())
+        self._remeasure_front()
+
+    # --- one candidate -------------------------------------------------------------------------------------
+
+    def _may_propose(self) -> bool:
+        if self._is_exhausted or self._proposed >= self.budget.candidates or self._is_out_of_time():
+            return False
+        needed = self._proposed - self.lag
+        return all(index in self._settled for index in range(max(0, needed + 1)))
+
+    def _propose(self) -> None:
+        """Ask for a candidate that is not known yet, cost it, file it, start on it."""
+        index = self._proposed
+        while self._told <= index - self.lag:
+            self.strategy.tell(self._settled[self._told])
+            self._told += 1
+        rng = np.random.default_rng([self.seed, index])
+        for attempt in range(MAX_REPEATS):
+            # A strategy that keeps naming what is known is helped out by chance.
+            is_stuck = attempt >= MAX_REPEATS // 2
+            arch = self.space.decode(self.space.sample(rng) if is_stuck else self.strategy.ask(rng))
+            if arch.digest not in self._digests:
+                break
+        else:
+            self._is_exhausted = True  # a small space: everything in reach is known
+            return
+        candidate = self.ledger.add_candidate(
+            digest=arch.digest,
+            architecture=arch.to_document(),
+            cost=cost(arch, self.space.resolution),
+            resolution=self.space.resolution,
+            origin=self.strategy_name,
+            proposal_index=index,
+        )
+        self._start(candidate, arch)
+
+    def _start(self, candidate: Candidate, arch: Architecture) -> None:
+        self._proposed = candidate.proposal_index + 1
+        self._digests.add(candidate.digest)
+        self._open[candidate.proposal_index] = _Open(candidate, arch)
+        self._advance(candidate.proposal_index)
+
+    def _advance(self, index: int) -> None:
+        """Submit what the candidate needs next, cheap things first, or settle it."""
+        current = self._open[index]
+        timed = self._outcome_of([self.evaluations.time_job(current.candidate, current.arch)], current)
+        if timed is None:
+            return
+        if timed[0].status not in {"ok", "unstable"}:
+            self._settle(index, timed)
+            return
+        values = _values(current.candidate, timed)
+        refusal = broken_bound(self.evaluations.bounds, values)
+        if refusal is not None:
+            self.ledger.decide(current.candidate.digest, "limit", refusal)
+            self._settle(index, timed, refused=True)
+            return
+        trained = self._outcome_of(self.evaluations.train_jobs(current.candidate), current)
+        if trained is not None:
+            self._settle(index, [*timed, *trained])
+
+    def _outcome_of(self, jobs: Sequence[TimeJob | TrainJob], current: _Open) -> list[Outcome] | None:
+        """The outcomes of all jobs, from the ledger or another run; None once missing ones are submitted.
+
+        The first failure is enough: what is missing beside it is not run.
+        """
+        outcomes, missing = [], []
+        for job in jobs:
+            outcome = self.ledger.find(job.key) or self.reuse.copy(job.key, self.ledger)
+            if outcome is None:
+                missing.append(job)
+            else:
+                outcomes.append(outcome)
+        if not missing or any(outcome.status not in {"ok", "unstable"} for outcome in outcomes):
+            return outcomes
+        for job in missing:
+            if job.key not in current.waiting:
+                current.waiting.add(job.key)
+                self.executor.submit(job)
+        return None
+
+    def _settle(self, index: int, outcomes: Sequence[Outcome], *, refused: bool = False) -> None:
+        current = self._open.pop(index)
+        failed = any(outcome.status not in {"ok", "unstable"} for outcome in outcomes)
+        values = {} if failed or refused else _values(current.candidate, outcomes)
+        self._settled[index] = Evaluation(
+            index=index,
+            genes=self.space.encode(current.arch),
+            digest=current.candidate.digest,
+            values=values,
+            is_provisional=any(outcome.status == "unstable" for outcome in outcomes),
+        )
+        self._report()
+        failures = sum(not evaluation.is_measured for evaluation in self._settled.values())
+        if self.budget.max_failed is not None and failures > self.budget.max_failed:
+            reason = next((o.reason for o in outcomes if o.reason), "no reason given")
+            raise StoppedEarlyError(
+                f"{failures} candidates failed, more than --max-failed {self.budget.max_failed}; "
+                f"the last: {reason}"
+            )
+
+    # --- outcomes ------------------------------------------------------------------------------------------
+
+    def _collect(self, events: Sequence[Outcome | Partial]) -> None:
+        """File what has happened, then go on with the candidates it belongs to."""
+        for event in events:
+            if isinstance(event, Partial):
+                continue
+            self._file(event)
+            for index, current in list(self._open.items()):
+                if event.key in current.waiting:
+                    current.waiting.discard(event.key)
+                    if not current.waiting:
+                        self._advance(index)
+
+    def _file(self, outcome: Outcome) -> None:
+        self.ledger.record(outcome)
+        self.spool.remove(outcome.key)
+
+    def _recover(self) -> None:
+        """Take in what an earlier session left: outcomes in the spool, candidates in the ledger."""
+        for outcome in self.spool.read_all():
+            self._file(outcome)
+        for candidate in self.ledger.candidates():
+            self._start(candidate, architecture_from_document(candidate.architecture))
+
+    def _remeasure_front(self) -> None:
+        """Time the members of the front once more: the best of many noisy times is too good to be true."""
+        measured = [evaluation for evaluation in self._settled.values() if evaluation.is_measured]
+        front = non_dominated([evaluation.values for evaluation in measured], self.objectives)
+        candidates = {candidate.digest: candidate for candidate in self.ledger.candidates()}
+        waiting = set()
+        for position in front:
+            candidate = candidates[measured[position].digest]
+            arch = architecture_from_document(candidate.architecture)
+            job = self.evaluations.time_job(candidate, arch, repeat=1)
+            if self.ledger.find(job.key) is None:
+                waiting.add(job.key)
+                self.executor.submit(job)
+        while waiting:
+            for event in self.executor.wait():
+                if isinstance(event, Outcome):
+                    # A second timing may confirm or correct the first; if it failed, the first one stands.
+                    if event.status in {"ok", "unstable"}:
+                        self.ledger.record(event)
+                    self.spool.remove(event.key)
+                    waiting.discard(event.key)
+
+    # --- progress ------------------------------------------------------------------------------------------
+
+    def _is_out_of_time(self) -> bool:
+        return self.budget.seconds is not None and self.clock() - self._started >= self.budget.seconds
+
+    def _report(self) -> None:
+        measured = [evaluation.values for evaluation in self._settled.values() if evaluation.is_measured]
+        done, total = len(self._settled), self.budget.candidates
+        elapsed = self.clock() - self._started
+        reference = default_reference(measured, self.objectives)
+        self.progress.update(
+            ProgressEvent(
+                evaluated=done,
+                total=total,
+                failed=done - len(measured),
+                front_size=len(non_dominated(measured, self.objectives)),
+                hypervolume=None if reference is None else hypervolume(measured, self.objectives, reference),
+                elapsed_seconds=elapsed,
+                eta_seconds=elapsed / done * (total - done) if done else None,
+            )
+        )
+
+
+def _values(candidate: Candidate, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Costs and metrics by name; metrics of several trainings are averaged."""
+    values: dict[str, float] = dict(zip(candidate.cost._fields, candidate.cost, strict=True))
+    trained: list[Mapping[str, Any]] = [o.metrics for o in outcomes if o.kind == "train"]
+    for outcome in outcomes:
+        values.update(outcome.metrics)
+    for name in trained[0] if trained else ():
+        if all(name in metrics for metrics in trained):
+            values[name] = sum(metrics[name] for metrics in trained) / len(trained)
+    return values

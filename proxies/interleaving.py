@@ -1,0 +1,189 @@
+"""The measuring itself: warm up, run candidate and reference in turn, judge, try again.
+
+Blocks run A B, B A, A B, ..., so that whatever changes the machine's speed meets both networks. Nothing here
+knows what a step is or what the device is: see `training_step` and `backend`.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, median
+
+import numpy as np
+
+from proxies.backend import Backend, Conditions, Step, conditions
+from proxies.step_statistics import MIN_PAIRS, Verdict, drift, is_steady, judge
+
+MAX_ATTEMPTS = 3
+MAX_PAIRS = 200
+FEWEST_PAIRS = 3
+"""A measurement of which fewer pairs fit into the budget is not begun."""
+WARM_UP_SHARE = 0.2
+"""Of the budget, the most that the warm-up of one network may take."""
+STEADY_TOLERANCE = 0.05
+AIM = 0.5
+"""A series goes on until its interval is this share of the tolerance, or its time is over: better than needed
+where that is cheap."""
+DRIFT_PER_TOLERANCE = 5 / 3
+"""The reference may be this many tolerances from its baseline: 5 % at the 3 % of a GPU, 17 % on a CPU."""
+BACK_OFF_SECONDS = 0.25
+"""Pause before the second attempt; twice that before the third."""
+
+
+class StepTooSlowError(Exception):
+    """A step takes so long that no interval fits into the budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUp:
+    """The steps before anything counted. `first_ms` includes initialisation and any compilation."""
+
+    steps: int
+    first_ms: float
+    last_ms: float
+    steady: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One series of pairs, what it says, and what happened around it. Accepted when `reasons` is empty."""
+
+    verdict: Verdict
+    conditions: Conditions
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlan:
+    """Steps in one block of each network."""
+
+    candidate: int
+    reference: int
+    pair_seconds: float
+
+
+def warm_up(step: Step, first_ms: float, budget_seconds: float, backend: Backend) -> WarmUp:
+    """Run `step` until it no longer gets faster, within a share of the budget; at least one more step."""
+    until = backend.now() + WARM_UP_SHARE * budget_seconds
+    times: list[float] = []
+    steady = False
+    while not steady:
+        times += backend.time_steps(step, 1)
+        enough = len(times) >= backend.pace.warm_up_steps
+        steady = enough and is_steady(times, tolerance=STEADY_TOLERANCE)
+        if backend.now() + times[-1] / 1e3 > until:
+            break
+    last_ms = median(times[-max(1, len(times) // 4) :])
+    return WarmUp(steps=len(times) + 1, first_ms=first_ms, last_ms=last_ms, steady=steady)
+
+
+def plan_blocks(candidate_ms: float, reference_ms: float, backend: Backend) -> BlockPlan:
+    """Blocks of about equal length: the slower network's step, or the pace's block if that is longer."""
+    pace = backend.pace
+    target_ms = max(candidate_ms, reference_ms, pace.block_ms)
+
+    def steps(step_ms: float) -> int:
+        return min(pace.most_steps, max(1, round(target_ms / step_ms)))
+
+    candidate, reference = steps(candidate_ms), steps(reference_ms)
+    lead_in = pace.lead_in_steps
+    pair_ms = candidate_ms * (candidate + lead_in) + reference_ms * (reference + lead_in)
+    return BlockPlan(candidate=candidate, reference=reference, pair_seconds=pair_ms / 1e3)
+
+
+def interleave(
+    candidate: Step,
+    reference: Step,
+    plan: BlockPlan,
+    *,
+    backend: Backend,
+    rng: np.random.Generator,
+    tolerance: float,
+    deadline: float,
+    baseline_ms: float | None = None,
+) -> tuple[Attempt, ...]:
+    """Up to three attempts, the last of them accepted if any is. `deadline` is on the backend's clock.
+
+    Raises:
+        StepTooSlowError: fewer than three pairs fit before the deadline.
+    """
+    if backend.now() + FEWEST_PAIRS * plan.pair_seconds > deadline:
+        raise StepTooSlowError(
+            f"a pair of blocks takes {plan.pair_seconds:.1f} s, so an interval does not fit into the budget; "
+            "lower the resolution or the batch, or raise budget_seconds in the hardware profile"
+        )
+    attempts: list[Attempt] = []
+    while True:
+        left = deadline - backend.now()
+        last = len(attempts) + 1 == MAX_ATTEMPTS
+        share = left if last else max(left / 2, 1.2 * MIN_PAIRS * plan.pair_seconds)
+        series = _series(
+            candidate,
+            reference,
+            plan,
+            backend=backend,
+            rng=rng,
+            tolerance=tolerance,
+            until=min(deadline, backend.now() + share),
+        )
+        attempts.append(_judged(*series, backend=backend, tolerance=tolerance, baseline_ms=baseline_ms))
+        pause = BACK_OFF_SECONDS * len(attempts)
+        needed = pause + MIN_PAIRS * plan.pair_seconds
+        if not attempts[-1].reasons or last or backend.now() + needed > deadline:
+            return tuple(attempts)
+        backend.wait(pause)
+
+
+def _judged(
+    verdict: Verdict, around: Conditions, *, backend: Backend, tolerance: float, baseline_ms: float | None
+) -> Attempt:
+    reasons = [*verdict.reasons, *around.complaints(counts_waiting=backend.counts_waiting)]
+    if baseline_ms is not None:
+        away = drift(verdict.reference_ms, baseline_ms)
+        if abs(away) > DRIFT_PER_TOLERANCE * tolerance:
+            reasons.append(
+                f"the reference took {verdict.reference_ms:.3g} ms, {away:+.0%} from its {baseline_ms:.3g} ms"
+            )
+    return Attempt(verdict=verdict, conditions=around, reasons=tuple(reasons))
+
+
+def _series(
+    candidate: Step,
+    reference: Step,
+    plan: BlockPlan,
+    *,
+    backend: Backend,
+    rng: np.random.Generator,
+    tolerance: float,
+    until: float,
+) -> tuple[Verdict, Conditions]:
+    """Pairs in rotating order, judged at 10, 15, 23, ... of them, until sharp or out of time."""
+    candidate_ms: list[float] = []
+    reference_ms: list[float] = []
+
+    def candidate_block() -> None:
+        candidate_ms.append(_block_ms(candidate, plan.candidate, backend))
+
+    def reference_block() -> None:
+        reference_ms.append(_block_ms(reference, plan.reference, backend))
+
+    before, start, look = backend.observe(), backend.now(), MIN_PAIRS
+    while True:
+        order = (candidate_block, reference_block)
+        for block in order if len(candidate_ms) % 2 == 0 else reversed(order):
+            block()
+        pairs = len(candidate_ms)
+        pair_seconds = (backend.now() - start) / pairs
+        is_over = backend.now() + pair_seconds > until or pairs >= MAX_PAIRS
+        if pairs == look or is_over:
+            verdict = judge(candidate_ms, reference_ms, tolerance=tolerance, rng=rng)
+            is_sharp = not verdict.reasons and verdict.half_width <= AIM * tolerance
+            if is_over or is_sharp:
+                return verdict, conditions(before, backend.observe())
+            look = math.ceil(look * 1.5)
+
+
+def _block_ms(step: Step, count: int, backend: Backend) -> float:
+    """The mean step of one block. Blocks are about equally long, so a burst of other work hits both alike;
+    a median inside the block would forgive it to the network with more steps in its blocks."""
+    lead_in = backend.pace.lead_in_steps
+    return fmean(backend.time_steps(step, lead_in + count)[lead_in:])

@@ -1,0 +1,106 @@
+"""A zoo of bad candidates among good ones: each costs itself alone, on either executor."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import mark, marked
+from zoo import BAD, BAD_METRICS, GOOD, ZooRunner, ZooTask, job_named
+
+from nas.executors.local import LocalExecutor
+from nas.executors.protocol import Executor
+from proxies.records import Outcome, TrainJob
+from proxies.spool import Spool
+from proxies.worker import WorkerSettings
+
+__all__ = ["mark"]  # a fixture
+
+LIMITS: dict[str, Any] = {"timeout_seconds": 2.0, "memory_limit_bytes": 512 * 1024**2}
+TINY_ARCHITECTURE = {
+    "schema": "nas.architecture/1",
+    "stem": {"width": 8},
+    "stages": [{"depth": 1, "width": 8, "block": {"op": "fused_mbconv", "expand": 1}}],
+    "head": {"width": 16},
+}
+
+
+def run_all(executor: Executor, jobs: list[TrainJob]) -> dict[str, list[Outcome]]:
+    """Submit everything at once; the outcomes of each key."""
+    for job in jobs:
+        executor.submit(job)
+    outcomes: dict[str, list[Outcome]] = {job.key: [] for job in jobs}
+    while not all(outcomes.values()):
+        events = executor.wait(60.0)
+        assert events, "nothing happened for a minute"
+        for event in events:
+            if isinstance(event, Outcome):
+                outcomes[event.key].append(event)
+    return outcomes
+
+
+def zoo_jobs() -> list[TrainJob]:
+    """Every bad candidate, with a good one after each."""
+    jobs = []
+    for seed, name in enumerate(BAD):
+        jobs += [job_named(name), job_named("good", seed)]
+    return [*jobs, job_named("flood_output")]
+
+
+def check_zoo(outcomes: dict[str, list[Outcome]]) -> None:
+    for job in zoo_jobs():
+        (outcome,) = outcomes[job.key]
+        _, status, reason = BAD.get(job.digest, (None, "ok", None))
+        assert outcome.status == status, outcome
+        assert reason is None or re.search(reason, outcome.reason or ""), outcome.reason
+        assert outcome.reason is None or ("\n" not in outcome.reason and len(outcome.reason) < 700)
+        assert outcome.metrics == ({"accuracy": 0.5} if status == "ok" else {})
+
+
+def test_each_bad_candidate_costs_itself_alone(mark: str, tmp_path: Path) -> None:
+    spool = Spool(directory=tmp_path / "spool")
+    settings = WorkerSettings(runner=ZooRunner(), preload=(), spool=spool.directory, **LIMITS)
+    with LocalExecutor(settings, workers=2) as executor:
+        outcomes = run_all(executor, zoo_jobs())
+        check_zoo(outcomes)
+        assert {outcome.key: [outcome] for outcome in spool.read_all()} == outcomes
+        segfault = outcomes[job_named("segfault").key][0]
+        assert "zoo.py" in segfault.details["log"]
+    assert marked(mark) == []
+
+
+def test_bad_metrics_never_become_numbers() -> None:
+    names = ("good", *BAD_METRICS, "raise_error", "segfault", "hog_memory")
+    jobs = [
+        TrainJob(digest=name, architecture=TINY_ARCHITECTURE, task_fingerprint="zoo", seed=seed)
+        for seed, name in enumerate(names)
+    ]
+    settings = WorkerSettings(task=ZooTask(names), memory_limit_bytes=LIMITS["memory_limit_bytes"])
+    with LocalExecutor(settings, workers=2) as executor:
+        outcomes = run_all(executor, jobs)
+    for job in jobs:
+        (outcome,) = outcomes[job.key]
+        expected = BAD_METRICS.get(job.digest) or BAD.get(job.digest) or (None, "ok", "")
+        assert outcome.status == expected[1], outcome
+        assert re.search(expected[2], outcome.reason or ""), outcome.reason
+        assert (outcome.metrics != {}) == (outcome.status == "ok")
+    (good,) = outcomes[jobs[0].key]
+    assert good.metrics["num_parameters"] > 0
+    assert good.details["learning_curve"] == [[1, {"accuracy": 0.25}]]
+
+
+@pytest.mark.parametrize("name", ["hang", "fork_runaway", "hog_memory"])
+def test_the_zoo_is_dangerous_without_its_guards(name: str, mark: str) -> None:
+    """Negative control: with the limits off, the same candidate is still at it after a second."""
+    settings = WorkerSettings(runner=ZooRunner(), preload=(), max_processes=1000)
+    with LocalExecutor(settings, workers=1) as executor:
+        executor.submit(job_named(name))
+        events = executor.wait(1.0 if name != "hog_memory" else 30.0)
+        if name == "hog_memory":
+            assert [event.status for event in events if isinstance(event, Outcome)] == ["ok"]
+        else:
+            assert events == []
+    assert marked(mark) == []
+
+
+assert set(GOOD) == {"good", "flood_output"}
