@@ -1,13 +1,13 @@
 """How a command ends: its exit code, and one line on stderr for each problem.
 
-      0  ok
-      1  failure
-      2  usage, or an invalid document
-      3  nothing feasible
-      4  hardware or data is not available
-      5  stopped early; `nas resume` goes on
-    130  Ctrl-C
-    143  SIGTERM
+  0  ok
+  1  failure
+  2  usage, or an invalid document
+  3  nothing feasible
+  4  hardware or data is not available
+  5  stopped early; `nas resume` goes on
+130  Ctrl-C
+143  SIGTERM
 """
 
 import sys
@@ -33,6 +33,8 @@ class ExitCode(IntEnum):
 
 def exit_code(error: Exception) -> ExitCode:
     """The exit code of an error that reached the command line."""
+    if isinstance(error, typer.TyperException):
+        return ExitCode.USAGE
     for kinds, code in _codes():
         if isinstance(error, kinds):
             return code
@@ -48,7 +50,6 @@ def _codes() -> tuple[tuple[tuple[type[Exception], ...], ExitCode], ...]:
     from search_spaces.limits import InfeasibleError
 
     return (
-        ((typer.TyperException,), ExitCode.USAGE),
         ((InfeasibleError,), ExitCode.INFEASIBLE),
         ((HardwareNotFoundError, DataError), ExitCode.UNAVAILABLE),
         ((StoppedEarlyError, LedgerWriteError, RunWriteError), ExitCode.STOPPED_EARLY),
@@ -58,7 +59,12 @@ def _codes() -> tuple[tuple[tuple[type[Exception], ...], ExitCode], ...]:
 
 
 def problem_lines(error: Exception) -> list[str]:
-    """The text of an error, one line a problem. Problems of a document begin with their place, as compilers' do."""
+    """The text of an error, one line a problem; problems of a document begin with their place.
+
+    A compiler's do so too, and editors jump there.
+    """
+    if isinstance(error, typer.TyperException):
+        return [f"error: {_usage_sentence(error)}"]
     from search_spaces.nodes import DocumentError
 
     if isinstance(error, DocumentError):
@@ -67,8 +73,6 @@ def problem_lines(error: Exception) -> list[str]:
 
 
 def _sentences(error: Exception) -> list[str]:
-    if isinstance(error, typer.TyperException):
-        return [_usage_sentence(error)]
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return [f"{place}{error.strerror}"]

@@ -20,27 +20,11 @@ from typer.main import get_command
 
 from cli import arch, doctor, export, hardware, measure, runs, search, space
 from cli.errors import ExitCode, report
-from cli.output import note
+from cli.output import is_plain, note
 
 DISTRIBUTION = "training-aware-nas"
 
-app = typer.Typer(
-    name="nas",
-    help="Search for networks that are accurate and train fast on your own accelerator.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("search", rich_help_panel="Search")(search.search)
-app.command("resume", rich_help_panel="Search")(runs.resume)
-app.command("list", rich_help_panel="Results")(runs.list_runs)
-app.command("show", rich_help_panel="Results")(runs.show)
-app.command("pareto", rich_help_panel="Results")(runs.pareto)
-app.command("export", rich_help_panel="Results")(export.export)
-app.command("measure", rich_help_panel="Networks and hardware")(measure.measure)
-app.add_typer(space.app, name="space", rich_help_panel="Networks and hardware")
-app.add_typer(arch.app, name="arch", rich_help_panel="Networks and hardware")
-app.add_typer(hardware.app, name="hardware", rich_help_panel="Networks and hardware")
-app.command("doctor", rich_help_panel="Networks and hardware")(doctor.doctor)
+SUMMARY = "Search for networks that are accurate and train fast on your own accelerator."
 
 
 @dataclass(slots=True)
@@ -59,17 +43,41 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[  # noqa: ARG001 -- acts while it is parsed
+    version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Search for networks that are accurate and train fast on your own accelerator."""
+    """Take the options that every command has."""
     context.obj.debug = debug
+
+
+def make_app(*, plain: bool) -> typer.Typer:
+    """All commands. `plain`: help without boxes and colour, for pipes, which is also twice as quick."""
+    app = typer.Typer(
+        help=SUMMARY,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None if plain else "rich",
+    )
+    app.callback(help=SUMMARY)(_options)
+    for command, panel in (
+        (search.search, "Search"),
+        (runs.resume, "Search"),
+        (runs.list_runs, "Results"),
+        (runs.show, "Results"),
+        (runs.pareto, "Results"),
+        (export.export, "Results"),
+        (measure.measure, "Networks and hardware"),
+        (doctor.doctor, "Networks and hardware"),
+    ):
+        app.command(command.__name__.partition("_")[0], rich_help_panel=panel)(command)
+    for name, group in (("space", space.app), ("arch", arch.app), ("hardware", hardware.app)):
+        app.add_typer(group, name=name, rich_help_panel="Networks and hardware")
+    return app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,17 +90,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 -- the last place: every error becomes a line and a code
             code = _report(error, invocation)
-    if code == ExitCode.INTERRUPTED:
-        note("terminated" if invocation.is_terminated else "interrupted")
-        return ExitCode.TERMINATED if invocation.is_terminated else code
-    return code
+    if code == ExitCode.INTERRUPTED and invocation.is_terminated:
+        code = ExitCode.TERMINATED
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        note("interrupted" if code == ExitCode.INTERRUPTED else "terminated")
+    return int(code)
 
 
 def _run(arguments: list[str], invocation: Invocation) -> int:
     try:
-        result = get_command(app).main(
-            args=arguments, prog_name="nas", standalone_mode=False, obj=invocation
-        )
+        command = get_command(make_app(plain=is_plain(sys.stdout)))
+        result = command.main(args=arguments, prog_name="nas", standalone_mode=False, obj=invocation)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except SystemExit as stop:
@@ -139,7 +147,7 @@ def _discard_stdout() -> None:
 def _terminated_like_interrupted(invocation: Invocation) -> Iterator[None]:
     """SIGTERM ends a command as Ctrl-C does: in order, with everything put away."""
 
-    def terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def terminate(signum: int, frame: FrameType | None) -> None:
         invocation.is_terminated = True
         raise KeyboardInterrupt
 

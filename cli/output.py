@@ -1,4 +1,4 @@
-"""Where text goes: the result to stdout, everything else to stderr. Plain lines unless a terminal reads them."""
+"""Where text goes: the result to stdout, everything else to stderr. Plain unless a terminal reads it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ class Column:
 
 
 def is_plain(stream: TextIO) -> bool:
-    """Whether to write neither colour nor anything that moves: no terminal, a dumb one, or NO_COLOR is set."""
+    """Whether to write no colour and nothing that moves: no terminal, a dumb one, or NO_COLOR is set."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
 
 
@@ -45,8 +45,7 @@ def note(text: object) -> None:
 def write_lines_to(stream: TextIO, lines: Iterable[str]) -> None:
     """Lines on a stream whose reader may have gone."""
     try:
-        for line in lines:
-            stream.write(_encodable(line, stream) + "\n")
+        stream.writelines(_encodable(line, stream) + "\n" for line in lines)
         stream.flush()
     except (OSError, ValueError):  # closed at the other end, or here
         return

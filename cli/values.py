@@ -11,7 +11,7 @@ _QUANTITY = re.compile(r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([A
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from `90s`, `10m`, `2h`, `1d` or a plain number of seconds; parts may follow one another: `1h30m`.
+    """Seconds from `90s`, `10m`, `2h`, `1d`, several of them (`1h30m`), or a plain number of seconds.
 
     Raises:
         ValueError: anything else, or nothing at all.
@@ -31,7 +31,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Bytes from `2GiB`, `500MB` or a plain number of bytes such as `2e9`. Units are told apart: 1 GiB is 1.07 GB.
+    """Bytes from `2GiB`, `500MB` (units are told apart: 1 GiB is 1.07 GB) or a plain number such as `2e9`.
 
     Raises:
         ValueError: anything else, or less than one byte.

@@ -64,14 +64,11 @@ def search(
         StoppedEarlyError, ExecutorError: stopped before the end; what was measured is kept, see `resume`.
     """
     given_space = space if isinstance(space, Space) else None
-    if isinstance(space, str):
-        settings["space"] = space
-    elif given_space is not None:
-        settings["space"] = given_space.name
-    if config is None:
-        config = make_config(settings)
-    elif settings:
-        config = make_config({**config.model_dump(), **settings})
+    chosen: dict[str, Any] = {**settings}
+    if space is not None:
+        chosen["space"] = given_space.name if given_space is not None else space
+    if config is None or chosen:
+        config = make_config({**(config.model_dump() if config is not None else {}), **chosen})
     plan = make_plan(config, space=given_space, task=task)
     out = Path(config.out) if config.out else None
     hint = f"{plan.space.name}-{plan.hardware.profile.name}"

@@ -216,7 +216,8 @@ def _load(path: Path) -> Run:
     # A search that has only just begun has no ledger yet.
     if (path / LEDGER_NAME).exists():
         with Ledger.open(path / LEDGER_NAME, read_only=True) as ledger, ledger.snapshot():
-            results = join(ledger.candidates(), ledger.records(), ledger.decisions(), jobs_per_candidate=jobs)
+            records = ledger.records(with_details=False)
+            results = join(ledger.candidates(), records, ledger.decisions(), jobs_per_candidate=jobs)
             wall_seconds = ledger.wall_seconds()
     return Run(
         path=path,

@@ -30,6 +30,9 @@ from search_spaces.spec import (
 
 ARCHITECTURE_SCHEMA = "nas.architecture/1"
 
+DEFAULT_RESOLUTION = 224
+"""Pixels at which costs are stated where a recipe names no evaluation resolution."""
+
 
 class Input(Spec):
     """What the network reads: square images of this many channels."""
@@ -128,7 +131,7 @@ class Architecture:
     @property
     def eval_resolution(self) -> int:
         """Pixels at which costs are stated when nothing else is said: the recipe's, else 224."""
-        return self.recipe.eval_resolution or 224
+        return self.recipe.eval_resolution or DEFAULT_RESOLUTION
 
     @property
     def num_blocks(self) -> int:

@@ -1,10 +1,19 @@
 """Documents in, values out: architectures, spaces, and any other specification written as YAML."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
-from search_spaces.architecture import ARCHITECTURE_SCHEMA, Architecture, Recipe, Stage
+from pydantic import BaseModel, ValidationError
+
+from search_spaces.architecture import (
+    ARCHITECTURE_SCHEMA,
+    DEFAULT_RESOLUTION,
+    Architecture,
+    Recipe,
+    Stage,
+)
+from search_spaces.cost import output_side
 from search_spaces.nodes import (
     DocumentError,
     Fields,
@@ -19,10 +28,11 @@ from search_spaces.nodes import (
     shorten,
     to_python,
 )
-from search_spaces.reader import Reader, choice_key, suggest
-from search_spaces.schema import FIXED, RECIPE, RUN, STRIDE, RunValue
+from search_spaces.reader import Reader, choice_key, explain_error, suggest
+from search_spaces.rules import BlockRequirements, block_refusal, run_fields
+from search_spaces.schema import FIXED, NAME, RECIPE, RUN, STRIDE, RunValue
 from search_spaces.spec import Spec
-from search_spaces.tree import Record, Tree, build
+from search_spaces.tree import Record, Tree, build, picks_of
 
 __all__ = [
     "DocumentError",
@@ -39,6 +49,8 @@ IGNORED_KEYS = ("provenance", "measurements")
 
 _ARCHITECTURES = Path(__file__).parent / "architectures"
 SpecT = TypeVar("SpecT", bound=Spec)
+
+MAX_RUNS = 256
 
 
 def architecture_names() -> tuple[str, ...]:
@@ -86,8 +98,6 @@ def read_spec(path: Path, cls: type[SpecT]) -> SpecT:
 
 def spec_from_node(node: Node, cls: type[SpecT]) -> SpecT:
     """A specification from nodes; see `read_spec`."""
-    from pydantic import ValidationError
-
     data = to_python(node)
     if not isinstance(data, dict):
         raise DocumentError(
@@ -99,8 +109,20 @@ def spec_from_node(node: Node, cls: type[SpecT]) -> SpecT:
         raise DocumentError(list(_spec_problems(error, node, cls))) from error
 
 
-def _keys(cls: type[Spec]) -> list[str]:
+def _keys(cls: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in cls.model_fields.items()]
+
+
+def _keys_at(cls: type[BaseModel], steps: Sequence[int | str]) -> list[str]:
+    """The keys of the specification that stands under `steps` in `cls`; none when that is not one."""
+    for step in steps:
+        info = next((info for name, info in cls.model_fields.items() if step in {name, info.alias}), None)
+        candidates = [] if info is None else [info.annotation, *get_args(info.annotation)]
+        specs = [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
+        if not specs:
+            return []
+        cls = specs[0]
+    return _keys(cls)
 
 
 def _tuples(data: Any) -> Any:
@@ -110,9 +132,7 @@ def _tuples(data: Any) -> Any:
     return tuple(_tuples(item) for item in data) if isinstance(data, list) else data
 
 
-def _spec_problems(error: Any, root: Node, cls: type[Spec]) -> Iterable[Problem]:
-    from search_spaces.reader import explain_error
-
+def _spec_problems(error: ValidationError, root: Node, cls: type[Spec]) -> Iterable[Problem]:
     for detail in error.errors(include_url=False):
         node, steps, mark = root, [], root.mark
         for step in detail["loc"]:
@@ -128,27 +148,17 @@ def _spec_problems(error: Any, root: Node, cls: type[Spec]) -> Iterable[Problem]
             node = inner
         path = "".join(steps).lstrip(".")
         if detail["type"] == "missing":
-            yield Problem(node.mark, path, "missing")
+            yield Problem(node.mark, path, f"the key {str(detail['loc'][-1])!r} is missing")
         elif detail["type"] == "extra_forbidden":
             name = str(detail["loc"][-1])
-            known = _keys(cls)
+            known = _keys_at(cls, detail["loc"][:-1])
             yield Problem(
                 mark, path, f"unknown key {shorten(name)!r}{suggest(name, known)}; known: {', '.join(known)}"
             )
         elif isinstance(node, Scalar):
-            yield Problem(node.mark, path, explain_error(_Single(detail), node))
+            yield Problem(node.mark, path, explain_error([detail], node))
         else:
             yield Problem(node.mark, path, str(detail["msg"]))
-
-
-class _Single:
-    """One detail of a validation error, read like the error."""
-
-    def __init__(self, detail: Any) -> None:
-        self._detail = detail
-
-    def errors(self, *, include_url: bool) -> list[Any]:
-        return [self._detail]
 
 
 # --- shared with space documents ---------------------------------------------------------------------------
@@ -166,19 +176,27 @@ def load_node(name_or_path: str | Path, folder: Path, what: str) -> Node:
     if text in names:
         path = folder / f"{text}.yaml"
         return parse_yaml(read_text(path), path.name)
-    looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
-    if not looks_like_path and not path.is_file():
+    if path.suffix not in {".yaml", ".yml"} and len(path.parts) < 2 and not _is_file(path):
         message = f"no {what} or file has this name{suggest(text, names)}; shipped: {', '.join(names)}"
         raise DocumentError([Problem(Mark(shorten(text, 80)), "", message)])
     return parse_yaml(read_text(path), str(path))
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than any file's name
+        return False
+
+
 def check_header(reader: Reader, node: Fields, schema: str) -> None:
     """Report a wrong or missing schema, and a choice where none can be."""
     found = node.get("schema")
-    if not isinstance(found, Scalar) or found.value != schema:
-        mark = found.mark if found is not None else node.mark
-        reader.report(mark, "schema", f"expected {schema!r}")
+    if found is None:
+        reader.report(node.mark, "schema", f"the key 'schema' is missing; write schema: {schema}")
+    elif not isinstance(found, Scalar) or found.value != schema:
+        shown = f", got {shorten(found.text)!r}" if isinstance(found, Scalar) else ""
+        reader.report(found.mark, "schema", f"expected {schema!r}{shown}")
 
 
 def read_text_field(reader: Reader, node: Fields, key: str) -> str | None:
@@ -187,7 +205,7 @@ def read_text_field(reader: Reader, node: Fields, key: str) -> str | None:
     if found is None:
         return None
     if isinstance(found, Scalar) and isinstance(found.value, str):
-        return found.value
+        return None if key == "name" and reader.read(found, NAME, key) is None else found.value
     reader.report(
         found.mark, key, "expected a string" + (", which cannot be a choice" if choice_key(found) else "")
     )
@@ -199,12 +217,11 @@ def read_recipe(reader: Reader, node: Fields) -> Recipe:
     found = node.get("recipe")
     if found is None:
         return Recipe()
-    before = len(reader.genes)
     tree = reader.read(found, RECIPE, "recipe")
-    if len(reader.genes) > before:
+    if tree is not None and any(True for _ in picks_of(tree)):
         reader.report(found.mark, "recipe", "a recipe holds hints, not choices")
         return Recipe()
-    return build(tree, lambda _: 0) if tree is not None else Recipe()  # type: ignore[no-any-return]
+    return Recipe() if tree is None else cast("Recipe", build(tree, _no_choice))
 
 
 def read_fixed(reader: Reader, node: Fields) -> Record | None:
@@ -213,48 +230,71 @@ def read_fixed(reader: Reader, node: Fields) -> Record | None:
     return reader.record(given, FIXED, "", "", node.mark)
 
 
-def read_stages(reader: Reader, node: Fields) -> list[tuple[int, list[tuple[str, Tree, Node]]]]:
-    """For each stage its stride, and path, tree and node of each of its runs; broken ones are left out."""
+class RunTree(NamedTuple):
+    """One run as a document gives it."""
+
+    path: str
+    tree: Tree
+    node: Node
+
+    @property
+    def depth_mark(self) -> Mark:
+        """Where its depth is written, for what is wrong with being absent."""
+        depth = self.node.get("depth") if isinstance(self.node, Fields) else None
+        return (depth or self.node).mark
+
+
+class StageTrees(NamedTuple):
+    """One stage as a document gives it; without runs when one of them could not be read."""
+
+    stride: int
+    runs: tuple[RunTree, ...]
+
+
+def read_stages(reader: Reader, node: Fields) -> list[StageTrees]:
+    """Every stage; problems are reported."""
     found = node.get("stages")
     if found is None:
-        reader.report(node.mark, "stages", "missing")
+        reader.report(node.mark, "stages", "the key 'stages' is missing")
         return []
     if not isinstance(found, Items) or not found.items:
         hint = "; put choices inside the stages" if choice_key(found) else ""
         reader.report(found.mark, "stages", f"expected a list of at least one stage{hint}")
         return []
-    return [_read_stage(reader, stage, f"stages[{index}]") for index, stage in enumerate(found.items)]
+    stages = [_read_stage(reader, stage, f"stages[{index}]") for index, stage in enumerate(found.items)]
+    num_runs = sum(len(stage.runs) for stage in stages)
+    if num_runs > MAX_RUNS:
+        reader.report(found.mark, "stages", f"{num_runs} runs; at most {MAX_RUNS} are allowed")
+    return stages
 
 
-def _read_stage(reader: Reader, node: Node, path: str) -> tuple[int, list[tuple[str, Tree, Node]]]:
-    if not isinstance(node, Fields):
-        reader.report(
-            node.mark, path, "expected a stage such as {stride: 2, depth: 2, width: 32, block: {...}}"
-        )
-        return 1, []
+def _read_stage(reader: Reader, node: Node, path: str) -> StageTrees:
     key = choice_key(node)
-    if key is not None:
-        message = (
-            f"a whole stage cannot be a choice ({key}); give the choice to its depth, width, block or runs"
-        )
+    if not isinstance(node, Fields) or key is not None:
+        message = "expected a stage such as {stride: 2, depth: 2, width: 32, block: {...}}"
+        if key is not None:
+            message = f"a whole stage cannot be a choice ({key}); make its depth, width, block or runs one"
         reader.report(node.mark, path, message)
-        return 1, []
+        return StageTrees(1, ())
     stride = _read_stride(reader, node, path)
     runs = node.get("runs")
     if runs is None:
         reader.unknown_keys(node, ("stride", "runs", *RUN.fields), path)
-        fields = tuple((name, value) for name, value in node.fields if name in RUN.fields)
-        tree = reader.record(dict(fields), RUN, path, path, node.mark)
-        return stride, [] if tree is None else [(path, tree, node)]
+        tree = reader.record(dict(node.fields), RUN, path, path, node.mark)
+        return StageTrees(stride, (RunTree(path, tree, node),) if tree is not None else ())
     reader.unknown_keys(node, ("stride", "runs"), path)
     if not isinstance(runs, Items) or not runs.items:
-        reader.report(runs.mark, f"{path}.runs", "expected a list of at least one run")
-        return stride, []
+        hint = "; make each run a choice instead" if choice_key(runs) else ""
+        reader.report(runs.mark, f"{path}.runs", f"expected a list of at least one run{hint}")
+        return StageTrees(stride, ())
+    paths = [f"{path}.runs[{index}]" for index in range(len(runs.items))]
+    trees = [reader.read(run, RUN, run_path) for run, run_path in zip(runs.items, paths, strict=True)]
     read = [
-        (f"{path}.runs[{index}]", reader.read(run, RUN, f"{path}.runs[{index}]"), run)
-        for index, run in enumerate(runs.items)
+        RunTree(run_path, tree, run)
+        for run_path, tree, run in zip(paths, trees, runs.items, strict=True)
+        if tree is not None
     ]
-    return stride, [(run_path, tree, run) for run_path, tree, run in read if tree is not None]
+    return StageTrees(stride, tuple(read) if len(read) == len(trees) else ())
 
 
 def _read_stride(reader: Reader, node: Fields, path: str) -> int:
@@ -266,7 +306,11 @@ def _read_stride(reader: Reader, node: Fields, path: str) -> int:
         reader.report(found.mark, f"{path}.stride", message)
         return 1
     tree = reader.read(found, STRIDE, f"{path}.stride")
-    return 1 if tree is None else int(build(tree, lambda _: 0))
+    return 1 if tree is None else int(build(tree, _no_choice))
+
+
+def _no_choice(gene: int) -> int:
+    raise AssertionError(f"gene {gene} in a tree without choices")
 
 
 def read_architecture(node: Node) -> Architecture:
@@ -277,28 +321,43 @@ def read_architecture(node: Node) -> Architecture:
     """
     reader = Reader(allow_choices=False)
     if not isinstance(node, Fields):
-        raise DocumentError(
-            [Problem(node.mark, "", f"expected a mapping with the keys {', '.join(ARCHITECTURE_KEYS)}")]
-        )
+        message = f"expected a mapping with the keys {', '.join(ARCHITECTURE_KEYS)}"
+        raise DocumentError([Problem(node.mark, "", message)])
     check_header(reader, node, ARCHITECTURE_SCHEMA)
     reader.unknown_keys(node, (*ARCHITECTURE_KEYS, *IGNORED_KEYS), "")
     name = read_text_field(reader, node, "name")
     notes = read_text_field(reader, node, "notes")
     recipe = read_recipe(reader, node)
     fixed = read_fixed(reader, node)
-    stages = []
-    for index, (stride, runs) in enumerate(read_stages(reader, node)):
-        pending = stride
-        for _, tree, _ in runs:
-            run: RunValue = build(tree, lambda _: 0)
-            if run.depth:
-                stages.append(Stage(stride=pending, depth=run.depth, width=run.width, block=run.block))
-                pending = 1
-        if pending != 1:
-            reader.report(node.mark, f"stages[{index}]", "a stage of stride 2 cannot be absent")
+    trees = read_stages(reader, node)
+    if fixed is None:
+        raise DocumentError(reader.problems)
+    parts = build(fixed, _no_choice)
+    side = output_side(recipe.eval_resolution or DEFAULT_RESOLUTION, parts["stem"].stride)
+    stages = _present_stages(reader, trees, side)
     if not stages and not reader.problems:
         reader.report(node.mark, "stages", "an architecture needs at least one stage of depth 1 or more")
-    if reader.problems or fixed is None:
+    if reader.problems:
         raise DocumentError(reader.problems)
-    parts = build(fixed, lambda _: 0)
     return Architecture(stages=tuple(stages), recipe=recipe, name=name, notes=notes, **parts)
+
+
+def _present_stages(reader: Reader, trees: list[StageTrees], side: int) -> list[Stage]:
+    """The runs that are present, as stages; `side` is that of the stem's output."""
+    stages: list[Stage] = []
+    for index, (stride, runs) in enumerate(trees):
+        side = output_side(side, stride)
+        pending = stride
+        for found in runs:
+            run: RunValue = build(found.tree, _no_choice)
+            if run.depth == 0:
+                continue
+            refusal = block_refusal(run_fields(run, BlockRequirements().paths), side)
+            if refusal is not None:
+                reader.report(found.node.mark, f"{found.path}.block", refusal)
+            stages.append(Stage(stride=pending, depth=run.depth, width=run.width, block=run.block))
+            pending = 1
+        if runs and pending != 1:
+            message = "a stage of stride 2 cannot be absent, so its depth is at least 1"
+            reader.report(runs[0].depth_mark, f"stages[{index}]", message)
+    return stages

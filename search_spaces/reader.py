@@ -5,17 +5,25 @@ checked where they are used, by what that place expects, and reported where they
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from search_spaces.choice import CHOICE_KEYS
 from search_spaces.nodes import Fields, Items, Mark, Node, Problem, Scalar, shorten, to_python
 from search_spaces.schema import MISSING, FieldType, Leaf, LeafOrRecord, RecordType, Tagged, Type
-from search_spaces.tree import Const, Gene, Pick, Record, Tree, overlap
+from search_spaces.tree import Budget, Const, Gene, Pick, Record, TooManyComparisonsError, Tree, first_overlap
 
 MAX_OPTIONS = 10_000
+MAX_VALUES = 200_000
+"""Values read in all, menus and shared choices counted at each of their uses."""
+MAX_NESTING = 64
+"""Levels of values, menus and shared choices followed."""
+MAX_COMPARISONS = 500_000
 
 
 class Reader:
@@ -32,8 +40,13 @@ class Reader:
         self._menus = dict(menus.fields) if menus else {}
         self._allow_choices = allow_choices
         self._gene_by_site: dict[str, int] = {}
+        self._labels: dict[int, tuple[str, ...]] = {}
+        self._compared: set[tuple[int, int]] = set()
+        self._budget = Budget(MAX_COMPARISONS)
         self._open_names: list[str] = []
         self._sharing = False
+        self._num_values = 0
+        self._nesting = 0
 
     def report(self, mark: Mark, path: str, message: str) -> None:
         """Note a problem and go on."""
@@ -44,7 +57,28 @@ class Reader:
 
         `path` is the place in the document that options share; `site` also names the options on the way.
         """
-        site = site if site is not None else path
+        if not self._is_within_bounds(node, path):
+            return None
+        self._nesting += 1
+        tree = self._read(node, type_, path, site if site is not None else path)
+        self._nesting -= 1
+        return tree
+
+    def _is_within_bounds(self, node: Node, path: str) -> bool:
+        """Whether the document is still small with its menus written out; reports once when it is not."""
+        self._num_values += 1
+        if self._nesting > MAX_NESTING:
+            self.report(
+                node.mark, path, f"nested deeper than {MAX_NESTING} levels, menus and choices included"
+            )
+            return False
+        if self._num_values == MAX_VALUES + 1:
+            self.report(
+                node.mark, path, f"more than {MAX_VALUES:,} values once menus and choices are written out"
+            )
+        return self._num_values <= MAX_VALUES
+
+    def _read(self, node: Node, type_: Type, path: str, site: str) -> Tree | None:
         key = choice_key(node)
         if key is not None:
             return self._choice(node, key, type_, path, site)
@@ -53,7 +87,7 @@ class Reader:
         if isinstance(type_, LeafOrRecord):
             if isinstance(node, Fields):
                 return self._record(node, type_.record, path, site)
-            return self._leaf(node, type_.leaf, path, also="a mapping")
+            return self._leaf(node, type_.leaf, path, also=type_.record)
         if isinstance(type_, Tagged):
             return self._tagged(node, type_, path, site)
         return self._record(node, type_, path, site)
@@ -83,30 +117,40 @@ class Reader:
         if len(node.items) > MAX_OPTIONS:
             self.report(node.mark, path, f"{len(node.items)} options; at most {MAX_OPTIONS} are allowed")
             return None
-        labels = option_labels(node.items)
+        labels = self._labels_of(node)
         gene = self._gene(site, path, labels)
         options = [
             self.read(option, type_, path, f"{site}:{label}")
             for option, label in zip(node.items, labels, strict=True)
         ]
-        self._check_disjoint(node, options, labels, path)
+        if (id(node), id(type_)) not in self._compared:  # a menu is compared once, not at each of its uses
+            self._compared.add((id(node), id(type_)))
+            self._check_disjoint(node, options, labels, path)
         return self._pick(gene, options)
+
+    def _labels_of(self, node: Items) -> tuple[str, ...]:
+        if id(node) not in self._labels:
+            self._labels[id(node)] = option_labels(node.items)
+        return self._labels[id(node)]
 
     def _check_disjoint(
         self, node: Items, options: list[Tree | None], labels: tuple[str, ...], path: str
     ) -> None:
-        for later, option in enumerate(options):
-            for earlier in range(later):
-                first = options[earlier]
-                if option is not None and first is not None and overlap(first, option):
-                    line = node.items[earlier].mark.line
-                    where = f" (line {line})" if line is not None else ""
-                    message = (
-                        f"option {later + 1} ({labels[later]}) can be the same as option {earlier + 1}"
-                        f" ({labels[earlier]}){where}; options must differ whatever is chosen inside them"
-                    )
-                    self.report(node.items[later].mark, path, message)
-                    return
+        try:
+            pair = first_overlap(options, self._budget)
+        except TooManyComparisonsError:
+            message = f"{len(options)} options are too many to compare; use fewer, or int ranges inside them"
+            self.report(node.mark, path, message)
+            return
+        if pair is not None:
+            earlier, later = pair
+            line = node.items[earlier].mark.line
+            where = f" (line {line})" if line is not None else ""
+            message = (
+                f"option {later + 1} ({labels[later]}) can be the same as option {earlier + 1}"
+                f" ({labels[earlier]}){where}; options must differ whatever is chosen inside them"
+            )
+            self.report(node.items[later].mark, path, message)
 
     def _int_range(self, node: Node, type_: Type, path: str, site: str) -> Tree | None:
         values = self._int_values(node, path)
@@ -170,14 +214,16 @@ class Reader:
     def _project(
         self, node: Node, fields: list[str], type_: Type, path: str, site: str, used_at: Mark
     ) -> Tree | None:
-        """The tree of `node`'s `fields`, typed by the place that refers to it; its choices keep their genes."""
+        """The tree of `fields` in `node`, typed by the place that refers to it; its choices keep their genes."""
         if not fields:
             return self._shared(node, type_, path, site)
+        if not self._is_within_bounds(node, path):
+            return None
         key = choice_key(node)
         if key == "one_of":
             argument = node.fields[0][1] if isinstance(node, Fields) else None
             if isinstance(argument, Items) and argument.items:
-                labels = option_labels(argument.items)
+                labels = self._labels_of(argument)
                 gene = self._gene(site, site, labels, shared=True)
                 options = [
                     self._project(option, fields, type_, path, f"{site}:{label}", used_at)
@@ -244,17 +290,16 @@ class Reader:
 
     # --- values ----------------------------------------------------------------------------------------
 
-    def _leaf(self, node: Node, type_: Leaf, path: str, also: str | None = None) -> Tree | None:
+    def _leaf(self, node: Node, type_: Leaf, path: str, also: RecordType | None = None) -> Tree | None:
+        or_mapping = f" or a mapping with the keys {', '.join(also.fields)}" if also else ""
         if not isinstance(node, Scalar):
             kind = "a list" if isinstance(node, Items) else "a mapping"
-            self.report(
-                node.mark, path, f"expected a single value{' or ' + also if also else ''}, got {kind}"
-            )
+            self.report(node.mark, path, f"expected a single value{or_mapping}, got {kind}")
             return None
         try:
             return Const(type_.adapter.validate_python(node.value, strict=True))
         except ValidationError as error:
-            self.report(node.mark, path, explain_error(error, node))
+            self.report(node.mark, path, explain_error(error.errors(include_url=False), node) + or_mapping)
             return None
 
     def _tagged(self, node: Node, type_: Tagged, path: str, site: str) -> Tree | None:
@@ -310,7 +355,7 @@ class Reader:
         if node is not None:
             return self.read(node, field.type, path, site)
         if field.default is MISSING:
-            self.report(mark, path, "missing")
+            self.report(mark, path, f"the key {path.rpartition('.')[2]!r} is missing")
             return None
         return Const(field.default)
 
@@ -345,14 +390,18 @@ def choice_key(node: Node | None) -> str | None:
 def option_labels(options: tuple[Node, ...]) -> tuple[str, ...]:
     """Short unique names for options: the op of a block, else the value as flow YAML."""
     labels = [_label(option) for option in options]
+    counts = Counter(labels)
     return tuple(
-        label if labels.count(label) == 1 else f"{label}#{index + 1}" for index, label in enumerate(labels)
+        label if counts[label] == 1 else f"{label}#{index + 1}" for index, label in enumerate(labels)
     )
 
 
 def _label(node: Node) -> str:
+    """The value as flow YAML. It comes from the value, not from the text: `0.250` is `0.25`."""
     if isinstance(node, Scalar):
-        return shorten(node.text)
+        if node.value is None:
+            return "null"
+        return shorten(str(node.value).lower() if isinstance(node.value, bool) else str(node.value))
     if isinstance(node, Fields):
         op = node.get("op")
         if isinstance(op, Scalar):
@@ -367,16 +416,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]!r}?" if near else ""
 
 
-def explain_error(error: ValidationError, node: Scalar) -> str:
+def _integer_hint(text: str) -> str:
+    """What to write instead, where an integer was meant: a quoted `3`, `010`, `3.0`."""
+    meant = re.fullmatch(r"0*([0-9]{1,18})(\.0*)?", text, re.ASCII)
+    return f"; write {meant.group(1)}" if meant else ""
+
+
+def explain_error(details: Sequence[ErrorDetails], node: Scalar) -> str:
     """One sentence for what pydantic found wrong with a scalar."""
-    details = error.errors(include_url=False)
     first = next((detail for detail in details if detail["type"] == "literal_error"), details[0])
     context: dict[str, Any] = first.get("ctx") or {}
     shown = shorten(node.text)
     match first["type"]:
         case "int_type" | "int_from_float":
-            hint = f"; write {int(node.text)}" if node.text.isdigit() else ""
-            return f"expected an integer, got {shown!r}{hint}"
+            return f"expected an integer, got {shown!r}{_integer_hint(node.text)}"
         case "float_type":
             return f"expected a number, got {shown!r}"
         case "string_type":

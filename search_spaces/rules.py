@@ -58,7 +58,10 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monotone:
-    """Values appear in the order given: once one has appeared, none before it appears again."""
+    """Values appear in the order given: once one has appeared, none before it appears again.
+
+    `free` values, and runs that lack the field, do not count; a value in neither list never appears.
+    """
 
     path: str
     order: tuple[Any, ...]
@@ -76,9 +79,9 @@ class Monotone:
 
     def step(self, state: int, place: Place, run: Mapping[str, Any] | None) -> int | None:
         """Ranks never fall; free values do not count."""
-        if run is None or run.get(self.path) in self.free:
+        value = None if run is None else run.get(self.path)
+        if value is None or value in self.free:
             return state
-        value = run.get(self.path)
         if value not in self.order:
             return None
         rank = self.order.index(value)
@@ -203,17 +206,7 @@ class BlockRequirements:
 
     def step(self, state: bool, place: Place, run: Mapping[str, Any] | None) -> bool | None:
         """Ask the block."""
-        return state if run is None or self.refusal(place, run) is None else None
-
-    def refusal(self, place: Place, run: Mapping[str, Any]) -> str | None:
-        """The block's own sentence, when it refuses."""
-        spec: Any = BLOCKS[run["block.op"]].spec
-        keys = _constrained_by(spec)
-        if not keys:
-            return None
-        fields = {key: run.get(f"block.{key}") for key in keys}
-        refusal: str | None = spec.requirement(run["width"], place.side, fields)
-        return refusal
+        return state if run is None or block_refusal(run, place.side) is None else None
 
     def accepts(self, state: bool) -> bool:
         """Any end will do."""
@@ -221,6 +214,16 @@ class BlockRequirements:
 
     def __str__(self) -> str:
         return "every block accepts its width and resolution"
+
+
+def block_refusal(run: Mapping[str, Any], side: int) -> str | None:
+    """Why a block cannot have its width at an output of `side` pixels, in its own words; None: it can."""
+    spec: Any = BLOCKS[run["block.op"]].spec
+    keys = _constrained_by(spec)
+    if not keys:
+        return None
+    refusal: str | None = spec.requirement(run["width"], side, {key: run.get(f"block.{key}") for key in keys})
+    return refusal
 
 
 def block_is_constrained(op: str) -> bool:

@@ -1,9 +1,9 @@
-"""What belongs where in a document: types derived from the specifications, for reading and for JSON Schema."""
+"""What belongs where in a document: types taken from the specifications, for reading and JSON Schema."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from search_spaces.architecture import Head, Input, Norm, Recipe, Stem
 from search_spaces.blocks.protocol import Block
 from search_spaces.registry import BLOCKS
-from search_spaces.spec import Depth, Padding, Stride, Width
+from search_spaces.spec import Depth, Name, Padding, Resolution, Stride, Width
 
 MISSING: Any = object()
 
@@ -113,12 +113,12 @@ def _field_type(name: str, info: FieldInfo) -> Type:
             union = union | member
         return LeafOrRecord(leaf(name, union), record_type(specs[0]))
     if info.metadata:
-        from typing import Annotated
-
-        annotation = Annotated[(annotation, *info.metadata)]  # type: ignore[valid-type]
+        annotation = Annotated[(annotation, *info.metadata)]
     return leaf(name, annotation)
 
 
+NAME = leaf("name", Name)
+RESOLUTION = leaf("resolution", Resolution)
 STRIDE = leaf("stride", Stride)
 BLOCK = Tagged("block")
 RUN = RecordType(

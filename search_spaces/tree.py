@@ -4,7 +4,7 @@ A gene is one integer of a genotype. A tree holds constants, choices by gene, an
 different places may read the same gene (a shared choice), each with its own typed options.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,30 +90,116 @@ def picks_of(tree: Tree) -> Iterator[Pick]:
             yield from picks_of(subtree)
 
 
-def overlap(first: Tree, second: Tree) -> bool:
-    """Whether some value can come from both trees. Shared choices are taken as free, to be on the safe side."""
-    if isinstance(first, Pick):
-        return any(overlap(option, second) for option in first.options)
-    if isinstance(second, Pick):
-        return any(overlap(first, option) for option in second.options)
-    if isinstance(first, Const) and isinstance(second, Const):
-        return bool(first.value == second.value)
-    if isinstance(first, Record) and isinstance(second, Record):
-        return (
-            first.tag == second.tag
-            and first.make == second.make
-            and all(overlap(tree, second.get(key)) for key, tree in first.fields)
-        )
-    return _const_matches_record(first, second) or _const_matches_record(second, first)
+def constants_at(tree: Tree, keys: Sequence[str]) -> Iterator[Any]:
+    """Every constant under a path; `...` stands for a mapping, and an op is under its key `op`."""
+    if isinstance(tree, Pick):
+        for option in tree.options:
+            yield from constants_at(option, keys)
+    elif isinstance(tree, Record):
+        if not keys:
+            yield ...
+        elif keys[0] == "op" and tree.tag is not None:
+            yield tree.tag
+        else:
+            for key, subtree in tree.fields:
+                if key == keys[0]:
+                    yield from constants_at(subtree, keys[1:])
+    elif not keys:
+        yield tree.value if field_values(tree.value) is None else ...
+    else:
+        fields = field_values(tree.value) or {}
+        if keys[0] in fields:
+            yield from constants_at(Const(fields[keys[0]]), keys[1:])
 
 
-def _const_matches_record(const: Tree, record: Tree) -> bool:
-    """A default may be a whole specification while the other side spells out its fields."""
-    if not isinstance(const, Const) or not isinstance(record, Record):
-        return False
-    fields = field_values(const.value)
+class TooManyComparisonsError(Exception):
+    """Two trees have more pairs of records to compare than the budget allows."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many comparisons of two records are left; documents of strangers are read under one."""
+
+    left: int
+
+    def spend(self) -> None:
+        """Take one comparison.
+
+        Raises:
+            TooManyComparisonsError: none is left.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise TooManyComparisonsError
+
+
+def overlap(first: Tree, second: Tree, budget: Budget | None = None) -> bool:
+    """Whether some value can come from both trees. Shared choices are taken as free, to be on the safe side.
+
+    Raises:
+        TooManyComparisonsError: more comparisons of records than the budget, where there is one.
+    """
+    return first_overlap((first, second), budget) is not None
+
+
+def first_overlap(trees: Sequence[Tree | None], budget: Budget | None = None) -> tuple[int, int] | None:
+    """The first tree that can come to the same value as an earlier one: both indices, the earlier first.
+
+    Raises:
+        TooManyComparisonsError: more comparisons of records than the budget, where there is one.
+    """
+    owners: dict[Any, int] = {}
+    specs: list[tuple[int, Any]] = []
+    records: list[tuple[int, Record]] = []
+    for index, tree in enumerate(trees):
+        values, mine = ([], []) if tree is None else _alternatives(tree)
+        # A constant may be a whole specification (a default) where another tree spells out its fields.
+        whole = [value for value in values if field_values(value) is not None]
+        rivals = [owners[value] for value in values if owners.setdefault(value, index) != index]
+        rivals += [
+            other
+            for other, record in records
+            if any(_records_overlap(record, one, budget) for one in mine)
+            or any(_value_fits(value, record, budget) for value in whole)
+        ]
+        rivals += [other for other, value in specs if any(_value_fits(value, one, budget) for one in mine)]
+        if rivals:
+            return min(rivals), index
+        specs += [(index, value) for value in whole]
+        records += [(index, record) for record in mine]
+    return None
+
+
+def _alternatives(tree: Tree) -> tuple[list[Any], list[Record]]:
+    """The constants and the records that a tree of choices may come to."""
+    values: list[Any] = []
+    records: list[Record] = []
+    pending = [tree]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, Pick):
+            pending.extend(found.options)
+        elif isinstance(found, Const):
+            values.append(found.value)
+        else:
+            records.append(found)
+    return values, records
+
+
+def _records_overlap(first: Record, second: Record, budget: Budget | None) -> bool:
+    if budget is not None:
+        budget.spend()
+    return (
+        first.tag == second.tag
+        and first.make == second.make
+        and all(overlap(tree, second.get(key), budget) for key, tree in first.fields)
+    )
+
+
+def _value_fits(value: Any, record: Record, budget: Budget | None) -> bool:
+    fields = field_values(value)
     return fields is not None and all(
-        key in fields and overlap(Const(fields[key]), tree) for key, tree in record.fields
+        key in fields and overlap(Const(fields[key]), tree, budget) for key, tree in record.fields
     )
 
 

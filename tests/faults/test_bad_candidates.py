@@ -16,7 +16,7 @@ from proxies.worker import WorkerSettings
 
 __all__ = ["mark"]  # a fixture
 
-LIMITS: dict[str, Any] = {"timeout_seconds": 2.0, "memory_limit_bytes": 512 * 1024**2}
+LIMITS: dict[str, Any] = {"timeout_seconds": 2.0, "memory_limit_bytes": 256 * 1024**2}
 TINY_ARCHITECTURE = {
     "schema": "nas.architecture/1",
     "stem": {"width": 8},

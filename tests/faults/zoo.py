@@ -15,7 +15,7 @@ from typing import Any
 from proxies.records import Outcome, TimeJob, TrainJob
 
 NUM_FORKS = 64
-HOG_BYTES = 2 * 1024**3
+HOG_BYTES = 1024**3
 FLOOD_BYTES = 200 * 1024**2
 NAP_SECONDS = 60.0
 
@@ -109,6 +109,11 @@ def leave_a_daemon() -> None:
     os._exit(1)
 
 
+def leave_a_daemon_and_hang() -> None:
+    _nap_in_child(detached=True)
+    hang()
+
+
 def close_everything() -> None:
     os.closerange(3, 256)
 
@@ -143,6 +148,8 @@ BAD: dict[str, tuple[Callable[[], None], str, str]] = {
 }
 """Name -> what it does, the status it must end in, and what the reason must say."""
 
+ENDLESS = {"leave_a_daemon_and_hang": leave_a_daemon_and_hang}
+
 BAD_METRICS: dict[str, tuple[Any, str, str]] = {
     "nan": ({"accuracy": float("nan")}, "diverged", "'accuracy' is nan"),
     "infinite_loss": ({"accuracy": 0.5, "loss": float("inf")}, "diverged", "'loss' is inf"),
@@ -154,8 +161,8 @@ BAD_METRICS: dict[str, tuple[Any, str, str]] = {
 
 
 def behave(name: str) -> None:
-    action = GOOD[name] if name in GOOD else BAD[name][0]
-    action()
+    actions = {**GOOD, **{bad: action for bad, (action, _, _) in BAD.items()}, **ENDLESS}
+    actions[name]()
 
 
 def job_named(name: str, seed: int = 0) -> TrainJob:

@@ -1,4 +1,4 @@
-"""A session on recorded outcomes: a fake executor behind the Protocol, and outcomes as a law of the digest."""
+"""A session on replayed outcomes: a fake executor, and outcomes as a law of the digest."""
 
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -1,0 +1,26 @@
+# What a person runs before a commit; continuous integration runs the same.
+PYTHON ?= python
+
+.PHONY: check format test bench schema faults
+
+check:  ## format, lint, types, layers
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	lint-imports --no-cache
+
+format:  ## rewrite files as `check` wants them
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+test:  ## the default test suite
+	$(PYTHON) -m pytest
+
+schema:  ## regenerate the JSON Schemas of documents
+	$(PYTHON) -m search_spaces.json_schema
+
+bench:  ## every benchmark: one file a comparison, both sides interleaved in one process
+	@for file in benchmarks/*.py; do echo; echo "## $$file"; $(PYTHON) $$file || exit 1; done
+
+faults:  ## fault injection
+	$(PYTHON) -m pytest tests/faults

@@ -1,0 +1,98 @@
+"""A Pareto front, as a table that says what its numbers are."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cli.output import Column, write_line, write_table
+from cli.values import format_count, format_duration
+
+if TYPE_CHECKING:
+    from results.candidate import CandidateResult
+    from results.run import Run
+
+USUAL = ("accuracy", "step_ms", "step_ratio", "params", "macs")
+COLUMNS = (
+    Column("id", is_number=True),
+    Column("accuracy", is_number=True),
+    Column("step ms [95 % interval]", is_number=True),
+    Column("ratio", is_number=True),
+    Column("params", is_number=True),
+    Column("MACs", is_number=True),
+)
+PROVISIONAL_MARK = "~"
+
+
+def write_front(run: "Run", members: Sequence["CandidateResult"], extra: Sequence[str] = ()) -> None:
+    """The members of a front; `extra` names further quantities that get a column."""
+    added = [name for name in extra if name not in USUAL]
+    write_table(
+        [*COLUMNS, *(Column(name, is_number=True) for name in added)],
+        [(*usual_cells(member), *(format_count(member.value(name)) for name in added)) for member in members],
+    )
+    write_line()
+    if any(member.is_provisional for member in members):
+        write_line(
+            f"{PROVISIONAL_MARK} provisional: the step time missed its tolerance, so the place is not certain"
+        )
+    write_line(_conditions(run, members))
+
+
+def usual_cells(member: "CandidateResult") -> tuple[str, ...]:
+    """Number, accuracy, step time, ratio, parameters and multiply-adds of a candidate."""
+    accuracy = member.accuracy
+    ratio = member.value("step_ratio")
+    return (
+        f"{member.id}{PROVISIONAL_MARK if member.is_provisional else ''}",
+        "-" if accuracy is None else f"{accuracy:.4f}",
+        _step_time(member),
+        "-" if ratio is None else f"{ratio:.3f}",
+        format_count(member.cost.params),
+        format_count(member.cost.macs),
+    )
+
+
+def _step_time(member: "CandidateResult") -> str:
+    low, middle, high = (member.value(name) for name in ("step_ms_low", "step_ms", "step_ms_high"))
+    if middle is None:
+        return "-"
+    interval = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
+    return f"{middle:.2f}{interval}"
+
+
+def _conditions(run: "Run", members: Sequence["CandidateResult"]) -> str:
+    """What was measured, on what; the timing's own settings where a member has them."""
+    for member in members:
+        for record in run.records(member):
+            if record.outcome.kind == "time" and "settings" in record.outcome.details:
+                return conditions(record.outcome.details) + f"; MACs at {member.resolution} px"
+    return "step times were not measured"
+
+
+def conditions(details: Mapping[str, Any]) -> str:
+    """What a step time is a step time of, as a sentence."""
+    settings: Mapping[str, Any] = details.get("settings") or {}
+    hardware: Mapping[str, Any] = details.get("hardware") or {}
+    device = hardware.get("device") or "an unknown device"
+    compiled = settings.get("compile")
+    return (
+        f"step: forward, backward and optimizer, batch {settings.get('batch_size')} at"
+        f" {settings.get('resolution')} px, {settings.get('precision')}, {settings.get('memory_format')}"
+        f"{f', compile {compiled}' if compiled not in (None, 'none') else ''},"
+        f" on {device}; ratio: to the reference network"
+    )
+
+
+def write_run(run: "Run") -> None:
+    """The outcome of a search: the front, how much was tried, and where it is kept."""
+    summary = run.summary()
+    members = run.pareto()
+    if members:
+        write_front(run, members, [objective.name for objective in run.objectives])
+    else:
+        write_line("nothing was measured, so there is no front")
+    volume = "-" if summary["hypervolume"] is None else f"{summary['hypervolume']:.6g}"
+    write_line(
+        f"{summary['evaluated']} evaluated, {summary['failed']} failed, {len(members)} on the front,"
+        f" hypervolume {volume}, {format_duration(summary['wall_seconds'])}"
+    )
+    write_line(f"run: {summary['run']}")

@@ -1,0 +1,84 @@
+"""How far a search is, on stderr: one line that moves in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from cli.output import is_plain, write_lines_to
+from cli.values import format_duration
+
+if TYPE_CHECKING:
+    from nas.progress import Progress, ProgressEvent
+
+MIN_SECONDS_BETWEEN_LINES = 1.0
+
+
+@contextmanager
+def showing_progress(stream: TextIO | None = None) -> Iterator["Progress"]:
+    """A `Progress` that writes to `stream` (stderr) as its kind allows."""
+    stream = stream or sys.stderr
+    if is_plain(stream):
+        yield PlainProgress(stream)
+        return
+    with _moving_line(stream) as line:
+        yield line
+
+
+class PlainProgress:
+    """A line for each candidate, at most one a second, and always the last."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._written: float | None = None
+
+    def update(self, event: "ProgressEvent") -> None:
+        """Write a line, unless one was written just now."""
+        now = self._clock()
+        is_last = event.evaluated >= event.total
+        if self._written is None or is_last or now - self._written >= MIN_SECONDS_BETWEEN_LINES:
+            self._written = now
+            write_lines_to(self._stream, [f"{event.evaluated}/{event.total} {describe(event)}"])
+
+
+class MovingProgress:
+    """One line that is drawn anew."""
+
+    def __init__(self, progress: Any, task: Any) -> None:
+        self._progress = progress
+        self._task = task
+
+    def update(self, event: "ProgressEvent") -> None:
+        """Draw the line anew."""
+        self._progress.update(
+            self._task, completed=event.evaluated, total=event.total, description=describe(event)
+        )
+
+
+@contextmanager
+def _moving_line(stream: TextIO) -> Iterator[MovingProgress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    console = Console(file=stream, highlight=False)
+    with Progress(*columns, console=console, refresh_per_second=2, redirect_stdout=False) as progress:
+        yield MovingProgress(progress, progress.add_task("starting", total=None))
+
+
+def describe(event: "ProgressEvent") -> str:
+    """`front 5, hypervolume 0.123, 1 failed, 3 min 20 s left`."""
+    parts = [f"front {event.front_size}"]
+    if event.hypervolume is not None:
+        parts.append(f"hypervolume {event.hypervolume:.4g}")
+    parts.append(f"{event.failed} failed")
+    if event.eta_seconds is not None and event.evaluated < event.total:
+        parts.append(f"{format_duration(event.eta_seconds)} left")
+    return ", ".join(parts)

@@ -1,0 +1,312 @@
+"""`nas search`: from options and files to a configuration, a search, and its front."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import ExitCode
+from cli.options import (
+    COMPLETE_HARDWARE,
+    COMPLETE_RUN,
+    COMPLETE_SPACE,
+    COMPLETE_STRATEGY,
+    DURATION,
+    SIZE,
+    Json,
+)
+from cli.output import Column, note, write_json, write_line, write_table
+from cli.values import format_count, format_duration, parse_names
+
+if TYPE_CHECKING:
+    from nas.api import DryRun
+    from nas.config import SearchConfig
+    from nas.progress import Progress
+    from results.run import Run
+
+MEASURING = "What is measured"
+RUNNING = "How it runs"
+KEEPING = "What is kept and reused"
+
+
+def search(
+    space: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_FILE", help="Where to search.", autocompletion=COMPLETE_SPACE),
+    ] = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="What the networks are to train fast on; auto takes what is here.",
+            autocompletion=COMPLETE_HARDWARE,
+        ),
+    ] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, metavar="N", help="Networks to evaluate.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="How candidates are proposed.", autocompletion=COMPLETE_STRATEGY),
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Separated by commas, such as accuracy,step_ms,params or loss:min."
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BOUND", help='Such as "params<=30e6" or "step_ms<=50". Repeatable.'),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Settings in YAML, or any run.yaml; options given here come first."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and start nothing.")
+    ] = False,
+    as_json: Json = False,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Data to train on.", rich_help_panel=MEASURING),
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_FILE", help="The short training.", rich_help_panel=MEASURING),
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Pixels that a step is timed at.", rich_help_panel=MEASURING)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images in a timed step.", rich_help_panel=MEASURING)
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P", help="Of a timed step: fp32, tf32, bf16 or fp16.", rich_help_panel=MEASURING
+        ),
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(metavar="ray|local", help="Where jobs run.", rich_help_panel=RUNNING)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Jobs at once.", rich_help_panel=RUNNING)
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster.", rich_help_panel=RUNNING)
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(**DURATION, help="Propose nothing after this, such as 2h.", rich_help_panel=RUNNING),
+    ] = None,
+    candidate_timeout: Annotated[
+        float | None,
+        typer.Option(**DURATION, help="A job is given up after this, such as 10m.", rich_help_panel=RUNNING),
+    ] = None,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(**SIZE, help="A job may take this much memory, such as 2GiB.", rich_help_panel=RUNNING),
+    ] = None,
+    max_failed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Stop when more candidates fail.", rich_help_panel=RUNNING),
+    ] = None,
+    allow_plugins: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-plugins", help="Load installed plug-ins, which runs their code.", rich_help_panel=RUNNING
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's directory.", rich_help_panel=KEEPING)
+    ] = None,
+    keep_weights: Annotated[
+        bool | None,
+        typer.Option("--keep-weights", help="Keep what was trained.", rich_help_panel=KEEPING),
+    ] = None,
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Reuse this run's measurements; default: those of all runs. Repeatable.",
+            autocompletion=COMPLETE_RUN,
+            rich_help_panel=KEEPING,
+        ),
+    ] = None,
+    no_reuse: Annotated[
+        bool | None,
+        typer.Option("--no-reuse", help="Measure everything anew.", rich_help_panel=KEEPING),
+    ] = None,
+) -> None:
+    """Search a space for networks that are accurate and train fast."""
+    if reuse and no_reuse:
+        raise typer.BadParameter("cannot be given with --reuse", param_hint="'--no-reuse'")
+    given = {
+        "space": space,
+        "hardware": hardware,
+        "candidates": candidates,
+        "strategy": strategy,
+        "objectives": None if objectives is None else parse_names(objectives),
+        "limits": tuple(limit) if limit else None,
+        "seed": seed,
+        "data": data,
+        "proxy": proxy,
+        "resolution": resolution,
+        "batch": batch,
+        "precision": precision,
+        "executor": executor,
+        "workers": workers,
+        "ray_address": ray_address,
+        "time_budget_seconds": time_budget,
+        "candidate_timeout_seconds": candidate_timeout,
+        "memory_limit_bytes": memory_limit,
+        "max_failed": max_failed,
+        "allow_plugins": allow_plugins,
+        "out": None if out is None else str(out),
+        "keep_weights": keep_weights,
+        "reuse": tuple(reuse) if reuse else None,
+        "no_reuse": no_reuse,
+    }
+    resolved = _resolve(given, config)
+    if dry_run:
+        from nas.api import plan
+
+        _show_plan(plan(resolved), as_json=as_json)
+        return
+
+    def start(progress: "Progress") -> "Run":
+        from nas.api import search as run_search
+
+        return run_search(resolved, progress=progress)
+
+    supervised(start, as_json=as_json)
+
+
+def _resolve(given: Mapping[str, Any], file: Path | None) -> "SearchConfig":
+    """The configuration: options before the file, the file before the defaults.
+
+    Hardware and executor that are not here are refused now, before anything heavy is loaded.
+    """
+    from nas.config import make_config, read_config_file
+    from proxies.hardware import resolve_hardware
+
+    settings = read_config_file(file) if file is not None else {}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    if given["reuse"]:
+        settings.pop("no_reuse", None)
+    if given["no_reuse"]:
+        settings.pop("reuse", None)
+    config = make_config(settings)
+    if config.ray_address is None:
+        resolve_hardware(config.hardware)
+    require_executor(config.executor)
+    return config
+
+
+def require_executor(name: str) -> None:
+    """Refuse Ray where it is not installed, before a run directory is made.
+
+    Raises:
+        ExecutorError: says what works without it.
+    """
+    from importlib.util import find_spec
+
+    from nas.executors.protocol import ExecutorError
+
+    if name == "ray" and find_spec("ray") is None:
+        raise ExecutorError("Ray is not installed; use --executor local, or install ray[tune]")
+
+
+def supervised(start: Callable[["Progress"], "Run"], *, as_json: bool, run: Path | None = None) -> None:
+    """Run a search with its progress on stderr and its front on stdout.
+
+    When it stops early, say how to go on. `run` is the run's directory where it is known beforehand.
+
+    Raises:
+        StoppedEarlyError: for everything that stops a run which `nas resume` can take up.
+    """
+    from cli.front import write_run
+    from cli.progress import showing_progress
+    from nas.api import TerminatedError
+    from nas.errors import StoppedEarlyError
+    from nas.executors.protocol import ExecutorError
+    from results.errors import LedgerWriteError, RunWriteError
+
+    before = _latest()
+    try:
+        with showing_progress() as progress:
+            finished = start(progress)
+    except (KeyboardInterrupt, TerminatedError) as stop:
+        started = run or _started_since(before)
+        if started is not None:
+            note(f"everything measured is kept; go on with: nas resume {started}")
+        if isinstance(stop, TerminatedError):
+            raise typer.Exit(ExitCode.TERMINATED) from None
+        raise
+    except (StoppedEarlyError, ExecutorError, LedgerWriteError, RunWriteError) as stop:
+        started = run or _started_since(before)
+        if started is None:
+            raise
+        raise StoppedEarlyError(f"{stop}; go on with: nas resume {started}") from stop
+    if as_json:
+        write_json(finished.summary())
+    else:
+        write_run(finished)
+
+
+def _latest() -> Path | None:
+    """Where runs/latest points; None when there is no such link."""
+    from results.directory import LATEST, ROOT
+
+    try:
+        return (ROOT / LATEST).readlink()
+    except OSError:
+        return None
+
+
+def _started_since(before: Path | None) -> Path | None:
+    """The run that was started since runs/latest pointed to `before`; None when none was."""
+    from results.directory import ROOT
+
+    now = _latest()
+    return None if now is None or now == before else ROOT / now
+
+
+def _show_plan(found: "DryRun", *, as_json: bool) -> None:
+    """What a search would do."""
+    plan = found.plan
+    samples: list[dict[str, Any]] = [
+        {
+            "digest": arch.digest,
+            "params": total.params,
+            "macs": total.macs,
+            "architecture": arch.to_document(),
+        }
+        for arch, total in found.samples
+    ]
+    if as_json:
+        prediction = {"predicted_seconds": found.predicted_seconds, "prediction": found.prediction}
+        write_json(plan.document() | {"samples": samples} | prediction)
+        return
+    for key, value in plan.config.model_dump(mode="json").items():
+        if value not in (None, [], False):
+            write_line(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    write_line(f"device: {plan.hardware.device} ({plan.hardware.profile.name}), {plan.workers} workers")
+    sign = "<= " if plan.space.coincidences else ""
+    write_line(f"size of {plan.space.name}: {sign}{format_count(plan.space.size)} architectures")
+    write_line()
+    write_table(
+        [Column("a member"), Column("params", is_number=True), Column("MACs", is_number=True)],
+        [(each["digest"][:12], format_count(each["params"]), format_count(each["macs"])) for each in samples],
+    )
+    write_line()
+    seconds = found.predicted_seconds
+    write_line(
+        f"predicted: {'unknown' if seconds is None else format_duration(seconds)} ({found.prediction})"
+    )
+    note(
+        f"MACs: multiply-adds for one image of {plan.space.resolution} px, 1,000 classes; nothing was started"
+    )
