@@ -13,6 +13,7 @@ from pathlib import Path
 
 from proxies.records import Outcome
 from results.directory import RunDirectory
+from results.ledger import Kind
 from results.run import load_run
 from search_spaces.cost import Cost
 
@@ -34,10 +35,11 @@ def fill(run: RunDirectory, rows: int) -> list[float]:
                 origin="random",
                 proposal_index=number,
             )
-            for kind, metrics in (
-                ("time", {"step_ms": 10.0 + number % 97, "step_ms_low": 9.0, "step_ms_high": 120.0}),
-                ("train", {"accuracy": 0.3 + (number * 7919 % 1000) / 2000}),
-            ):
+            measured: dict[Kind, dict[str, float]] = {
+                "time": {"step_ms": 10.0 + number % 97, "step_ms_low": 9.0, "step_ms_high": 120.0},
+                "train": {"accuracy": 0.3 + (number * 7919 % 1000) / 2000},
+            }
+            for kind, metrics in measured.items():
                 outcome = Outcome(
                     key=f"{kind}-{number}",
                     kind=kind,

@@ -8,12 +8,11 @@ from typing import Any
 
 import typer
 
-from cli.errors import ExitCode
+from cli.errors import OWN_PACKAGES, ExitCode
 from cli.options import Json
 from cli.output import Column, write_json, write_line, write_table
 from cli.values import format_bytes
 
-OWN_PACKAGES = ("search_spaces", "proxies", "results", "nas", "cli")
 REQUIRED = (
     "torch",
     "numpy",

@@ -17,6 +17,8 @@ import typer
 
 from cli.output import printable, write_lines_to
 
+OWN_PACKAGES = ("search_spaces", "proxies", "results", "nas", "cli")
+
 
 class ExitCode(IntEnum):
     """What scripts may rely on."""
@@ -76,7 +78,7 @@ def _sentences(error: Exception) -> list[str]:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return [f"{place}{error.strerror}"]
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and not _is_own(error.name or ""):
         return [f"the package {error.name!r} is needed for this and is not installed"]
     if isinstance(error, MemoryError):
         return ["out of memory"]
@@ -94,13 +96,11 @@ def _usage_sentence(error: typer.TyperException) -> str:
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether the text was written for the user: every error class of ours, and plain ValueError."""
-    return isinstance(error, ValueError) or type(error).__module__.partition(".")[0] in {
-        "search_spaces",
-        "proxies",
-        "results",
-        "nas",
-        "cli",
-    }
+    return isinstance(error, ValueError) or _is_own(type(error).__module__)
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] in OWN_PACKAGES
 
 
 def report(error: Exception) -> ExitCode:

@@ -33,32 +33,42 @@ KEEPING = "What is kept and reused"
 def search(
     space: Annotated[
         str | None,
-        typer.Option(metavar="NAME_OR_FILE", help="Where to search.", autocompletion=COMPLETE_SPACE),
+        typer.Option(
+            metavar="NAME_OR_FILE", help="Where to search; default effnetv2.", autocompletion=COMPLETE_SPACE
+        ),
     ] = None,
     hardware: Annotated[
         str | None,
         typer.Option(
             metavar="NAME_OR_FILE",
-            help="What the networks are to train fast on; auto takes what is here.",
+            help="What the networks are to train fast on; default auto, which takes what is here.",
             autocompletion=COMPLETE_HARDWARE,
         ),
     ] = None,
-    candidates: Annotated[int | None, typer.Option(min=1, metavar="N", help="Networks to evaluate.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Networks to evaluate; default 64.")
+    ] = None,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="How candidates are proposed.", autocompletion=COMPLETE_STRATEGY),
+        typer.Option(
+            metavar="NAME",
+            help="How candidates are proposed; default evolution.",
+            autocompletion=COMPLETE_STRATEGY,
+        ),
     ] = None,
     objectives: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="Separated by commas, such as accuracy,step_ms,params or loss:min."
+            metavar="NAMES",
+            help="Separated by commas, with :min or :max where that is not known;"
+            " default accuracy,step_ms,params.",
         ),
     ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(metavar="BOUND", help='Such as "params<=30e6" or "step_ms<=50". Repeatable.'),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers; default 0.")] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -71,17 +81,27 @@ def search(
     as_json: Json = False,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Data to train on.", rich_help_panel=MEASURING),
+        typer.Option(
+            metavar="DATA", help="Data to train on; default: the proxy's.", rich_help_panel=MEASURING
+        ),
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="NAME_OR_FILE", help="The short training.", rich_help_panel=MEASURING),
+        typer.Option(
+            metavar="NAME_OR_FILE", help="The short training; default: default.", rich_help_panel=MEASURING
+        ),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Pixels that a step is timed at.", rich_help_panel=MEASURING)
+        int | None,
+        typer.Option(
+            min=1, help="Pixels of a timed step; default: the hardware's.", rich_help_panel=MEASURING
+        ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Images in a timed step.", rich_help_panel=MEASURING)
+        int | None,
+        typer.Option(
+            min=1, help="Images of a timed step; default: the hardware's.", rich_help_panel=MEASURING
+        ),
     ] = None,
     precision: Annotated[
         str | None,
@@ -90,10 +110,17 @@ def search(
         ),
     ] = None,
     executor: Annotated[
-        str | None, typer.Option(metavar="ray|local", help="Where jobs run.", rich_help_panel=RUNNING)
+        str | None,
+        typer.Option(metavar="ray|local", help="Where jobs run; default ray.", rich_help_panel=RUNNING),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="Jobs at once.", rich_help_panel=RUNNING)
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Jobs at once; default: one a device, two on a CPU.",
+            rich_help_panel=RUNNING,
+        ),
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster.", rich_help_panel=RUNNING)
@@ -104,7 +131,7 @@ def search(
     ] = None,
     candidate_timeout: Annotated[
         float | None,
-        typer.Option(**DURATION, help="A job is given up after this, such as 10m.", rich_help_panel=RUNNING),
+        typer.Option(**DURATION, help="A job is given up after this; default 30m.", rich_help_panel=RUNNING),
     ] = None,
     memory_limit: Annotated[
         int | None,

@@ -51,7 +51,7 @@ class CpuBackend:
     @property
     def pace(self) -> Pace:
         """Blocks of 30 ms: short against the bursts of other work, which then meet both sides of a pair."""
-        return Pace(block_ms=30.0, most_steps=5, lead_in_steps=0, warm_up_steps=4)
+        return Pace(block_ms=30.0, most_steps=3, lead_in_steps=0, warm_up_steps=4)
 
     @property
     def counts_waiting(self) -> bool:
@@ -60,7 +60,7 @@ class CpuBackend:
 
     @contextmanager
     def prepared(self, settings: TimingSettings) -> Iterator[None]:
-        """Set the number of threads and keep freed memory; afterwards set it back and give the memory back."""
+        """Set the number of threads and keep freed memory; afterwards as before, the memory given back."""
         threads = torch.get_num_threads()
         torch.set_num_threads(settings.threads)
         self._threads = settings.threads

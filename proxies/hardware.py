@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -15,6 +15,8 @@ from proxies.detection import GIB, Device, DeviceKind, Machine, find_machine
 from proxies.records import CompileMode, MemoryFormat, Precision, TimingSettings
 from search_spaces.architecture import Architecture
 from search_spaces.spec import Name, Resolution, Spec
+
+T = TypeVar("T")
 
 PROFILE_FOLDER = Path(__file__).with_name("hardware")
 ALIASES = {"a100": ("a100-40g", "a100-80g")}
@@ -307,20 +309,25 @@ def timing_settings(
     else 224.
 
     Raises:
-        ValueError: a precision that this kind of device is not timed in.
+        ValueError: a precision that this kind of device is not timed in, or a value out of range.
     """
     defaults = profile.defaults
-    precision = precision or defaults.precision
-    if profile.kind == "cpu" and precision in {"tf32", "fp16"}:
-        raise ValueError(f"precision {precision} is not timed on {profile.name!r}, a CPU; use fp32 or bf16")
+    chosen: Precision = _first(precision, defaults.precision)
+    if profile.kind == "cpu" and chosen in {"tf32", "fp16"}:
+        raise ValueError(f"precision {chosen} is not timed on {profile.name!r}, a CPU; use fp32 or bf16")
     return TimingSettings(
-        resolution=resolution or defaults.resolution or arch.recipe.train_resolution or DEFAULT_RESOLUTION,
-        batch_size=batch_size or defaults.batch_size,
+        resolution=_first(resolution, defaults.resolution, arch.recipe.train_resolution, DEFAULT_RESOLUTION),
+        batch_size=_first(batch_size, defaults.batch_size),
         num_classes=num_classes,
-        precision=precision,
-        memory_format=memory_format or defaults.memory_format,
-        compile=compile or defaults.compile,
-        threads=threads or defaults.threads,
-        tolerance=tolerance or defaults.tolerance,
-        budget_seconds=budget_seconds or defaults.budget_seconds,
+        precision=chosen,
+        memory_format=_first(memory_format, defaults.memory_format),
+        compile=_first(compile, defaults.compile),
+        threads=_first(threads, defaults.threads),
+        tolerance=_first(tolerance, defaults.tolerance),
+        budget_seconds=_first(budget_seconds, defaults.budget_seconds),
     )
+
+
+def _first(*values: T | None) -> T:
+    """The first value that is given; a zero is given."""
+    return next(value for value in values if value is not None)

@@ -20,7 +20,12 @@ FEWEST_PAIRS = 3
 WARM_UP_SHARE = 0.2
 """Of the budget, the most that the warm-up of one network may take."""
 STEADY_TOLERANCE = 0.05
-AIM = 0.5
+LONG_ENOUGH = 2
+"""An attempt leaves half of the budget to the next one only where this many times the fewest pairs fit into
+its own half; slow networks get one long attempt."""
+MIN_SERIES_SECONDS = 2.0
+"""A shorter series could lie inside one burst of other work, and be sharp and wrong."""
+AIM = 0.4
 """A series goes on until its interval is this share of the tolerance, or its time is over: better than needed
 where that is cheap."""
 DRIFT_PER_TOLERANCE = 5 / 3
@@ -108,14 +113,15 @@ def interleave(
     """
     if backend.now() + FEWEST_PAIRS * plan.pair_seconds > deadline:
         raise StepTooSlowError(
-            f"a pair of blocks takes {plan.pair_seconds:.1f} s, so an interval does not fit into the budget; "
+            f"a pair of blocks takes {plan.pair_seconds:.2g} s, so an interval does not fit into the budget; "
             "lower the resolution or the batch, or raise budget_seconds in the hardware profile"
         )
     attempts: list[Attempt] = []
     while True:
         left = deadline - backend.now()
         last = len(attempts) + 1 == MAX_ATTEMPTS
-        share = left if last else max(left / 2, 1.2 * MIN_PAIRS * plan.pair_seconds)
+        is_long = left / 2 >= LONG_ENOUGH * MIN_PAIRS * plan.pair_seconds
+        share = left / 2 if is_long and not last else left
         series = _series(
             candidate,
             reference,
@@ -123,7 +129,7 @@ def interleave(
             backend=backend,
             rng=rng,
             tolerance=tolerance,
-            until=min(deadline, backend.now() + share),
+            until=backend.now() + share,
         )
         attempts.append(_judged(*series, backend=backend, tolerance=tolerance, baseline_ms=baseline_ms))
         pause = BACK_OFF_SECONDS * len(attempts)
@@ -156,7 +162,7 @@ def _series(
     tolerance: float,
     until: float,
 ) -> tuple[Verdict, Conditions]:
-    """Pairs in rotating order, judged at 10, 15, 23, ... of them, until sharp or out of time."""
+    """Pairs in rotating order, judged at 8, 12, 18, ... of them, until sharp or out of time."""
     candidate_ms: list[float] = []
     reference_ms: list[float] = []
 
@@ -176,8 +182,9 @@ def _series(
         is_over = backend.now() + pair_seconds > until or pairs >= MAX_PAIRS
         if pairs == look or is_over:
             verdict = judge(candidate_ms, reference_ms, tolerance=tolerance, rng=rng)
+            is_long = backend.now() - start >= MIN_SERIES_SECONDS
             is_sharp = not verdict.reasons and verdict.half_width <= AIM * tolerance
-            if is_over or is_sharp:
+            if is_over or (is_long and is_sharp):
                 return verdict, conditions(before, backend.observe())
             look = math.ceil(look * 1.5)
 

@@ -224,7 +224,9 @@ class _Run:
         self.steps_per_epoch = recipe.steps_per_epoch(count)
         self.batch_size = min(recipe.batch_size, count)
         self._recipe, self._device = recipe, device
-        memory_format = torch.channels_last if recipe.memory_format == "channels_last" else torch.contiguous_format
+        memory_format = (
+            torch.channels_last if recipe.memory_format == "channels_last" else torch.contiguous_format
+        )
         self._network = network.to(device, memory_format=memory_format)  # type: ignore[call-overload]
         self._standard = Standardisation.of(splits.train)
         self._feed = Feed(splits.train, standard=self._standard, recipe=recipe, device=device)
@@ -294,7 +296,9 @@ def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Op
         return torch.optim.RMSprop(
             groups, lr=recipe.learning_rate, alpha=0.9, eps=1e-3, momentum=recipe.momentum
         )
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return torch.optim.SGD(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
 
 
 def _head(split: Split, count: int) -> Split:

@@ -25,8 +25,8 @@ class CandidateResult:
 
     `status` is that of its first failed outcome; else `skipped` or `infeasible` where a decision ended its
     evaluation; else `pending` while something is missing; else `unstable` when its step time is; else `ok`.
-    `metrics` are those of its timing and the mean over its `num_seeds` trainings; what was not measured is
-    absent. `copied_from` names other runs that measured part of it.
+    `metrics` are those of its last good timing and the mean over its `num_seeds` trainings; what was not
+    measured is absent. `copied_from` names other runs that measured part of it.
     """
 
     id: int
@@ -140,22 +140,27 @@ def _status(
         return ("infeasible" if decision.kind == "limit" else "skipped"), decision.reason
     if missing:
         return "pending", f"not yet measured: {', '.join(missing)}"
-    timing = _latest_timing(outcomes)
+    timing = _best_timing(outcomes)
     if timing is not None and timing.status == "unstable":
         return "unstable", timing.reason
     return "ok", None
 
 
-def _latest_timing(outcomes: list[Outcome]) -> Outcome | None:
-    """The last one counts: a network is timed again when the first time is in doubt."""
-    return next((outcome for outcome in reversed(outcomes) if outcome.kind == "time"), None)
+def _best_timing(outcomes: list[Outcome]) -> Outcome | None:
+    """The last one within tolerance, else the last: what is on the front is timed again at the end.
+
+    A repeat that missed the tolerance says nothing against an earlier one that met it.
+    """
+    timings = [
+        outcome for outcome in outcomes if outcome.kind == "time" and outcome.status in ("ok", "unstable")
+    ]
+    accepted = [outcome for outcome in timings if outcome.status == "ok"]
+    return next(reversed(accepted or timings), None)
 
 
 def _timing(outcomes: list[Outcome]) -> dict[str, float]:
-    timing = _latest_timing(outcomes)
-    if timing is None or timing.status not in ("ok", "unstable"):
-        return {}
-    return dict(timing.metrics)
+    timing = _best_timing(outcomes)
+    return dict(timing.metrics) if timing is not None else {}
 
 
 def _means(trainings: list[Outcome]) -> dict[str, float]:

@@ -14,12 +14,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from results.entries import plain_json
-from results.errors import RunError, RunMismatchError, RunWriteError
+from results.errors import RunError, RunWriteError
 from results.filesystem import (
     MIN_FREE_BYTES,
     DirectoryLock,
@@ -127,23 +127,6 @@ class RunDirectory:
             Ledger.open(path, clock=self._clock) if path.exists() else Ledger.create(path, clock=self._clock)
         )
 
-    def require_same(self, config: Mapping[str, Any], *, editable: Collection[str] = ()) -> None:
-        """Refuse to go on under another configuration; top-level keys in `editable` may differ.
-
-        Raises:
-            RunMismatchError: every difference is named.
-        """
-        differences = [
-            difference
-            for difference in config_differences(self.config, plain_json(config, _PLACE))
-            if re.split(r"[.:\[]", difference, maxsplit=1)[0] not in editable
-        ]
-        if differences:
-            raise RunMismatchError(
-                f"{self.path} was started with another configuration ({'; '.join(differences)}); "
-                "start a new run, which reuses what this one measured"
-            )
-
     def log(self, event: str, data: Mapping[str, Any] | None = None) -> None:
         """Append one line to `log.jsonl`: time, event, and `data`.
 
@@ -220,19 +203,22 @@ def config_differences(old: Any, new: Any, place: str = "") -> tuple[str, ...]:
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return tuple(
             difference
-            for index, (before, after) in enumerate(zip(old, new, strict=True))
-            for difference in config_differences(before, after, f"{place}[{index}]")
+            for index, (left, right) in enumerate(zip(old, new, strict=True))
+            for difference in config_differences(left, right, f"{place}[{index}]")
         )
-    return () if old == new and type(old) is type(new) else (f"{place}: {_short(old)} -> {_short(new)}",)
+    # As text, for to Python 1, 1.0 and True are equal.
+    before, after = _text(old), _text(new)
+    return () if before == after else (f"{place}: {_shortened(before)} -> {_shortened(after)}",)
 
 
 _ABSENT = object()
 
 
-def _short(value: Any) -> str:
-    if value is _ABSENT:
-        return "absent"
-    text = json.dumps(value)
+def _text(value: Any) -> str:
+    return "absent" if value is _ABSENT else json.dumps(value, sort_keys=True)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -11,6 +11,7 @@ from results.errors import LedgerError
 from search_spaces.cost import Cost
 
 OUTCOME_COLUMNS = "key, kind, digest, status, reason, metrics, details, seconds"
+FILED_COLUMNS = "attempt, origin, recorded_at, sha256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,13 @@ def decode_outcome(row: tuple[Any, ...]) -> Outcome:
         raise LedgerError(
             f"outcome {str(key)[:12]} cannot be read back ({_first_line(error)}); restore it from a copy"
         ) from error
+
+
+def decode_record(row: tuple[Any, ...]) -> Record:
+    """The record of a row of `OUTCOME_COLUMNS` and `FILED_COLUMNS`; raises as `decode_outcome`."""
+    outcome = decode_outcome(row)
+    attempt, origin, recorded_at, sha256 = row[8:]
+    return Record(outcome=outcome, attempt=attempt, origin=origin, recorded_at=recorded_at, sha256=sha256)
 
 
 def decode_payload(payload: str) -> Outcome:

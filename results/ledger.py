@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 from proxies.records import Outcome
 from results.entries import (
+    FILED_COLUMNS,
     OUTCOME_COLUMNS,
     Candidate,
     EncodedOutcome,
@@ -22,6 +23,7 @@ from results.entries import (
     decode_candidate,
     decode_outcome,
     decode_payload,
+    decode_record,
     encode_architecture,
     encode_outcome,
 )
@@ -154,25 +156,18 @@ class Ledger:
         wanted = {"kind": kind, "digest": digest}
         given = [name for name, value in wanted.items() if value is not None]
         where = f"WHERE {' AND '.join(f'{name} = :{name}' for name in given)}" if given else ""
-        rows = self._rows(
-            f"SELECT {columns}, attempt, origin, recorded_at, sha256 FROM outcomes {where} ORDER BY rowid",  # noqa: S608
-            wanted,
-        )
-        return tuple(
-            Record(
-                outcome=decode_outcome(row),
-                attempt=row[8],
-                origin=row[9],
-                recorded_at=row[10],
-                sha256=row[11],
-            )
-            for row in rows
-        )
+        rows = self._rows(f"SELECT {columns}, {FILED_COLUMNS} FROM outcomes {where} ORDER BY rowid", wanted)  # noqa: S608
+        return tuple(decode_record(row) for row in rows)
 
     def find(self, key: str) -> Outcome | None:
         """The outcome under `key`; None when there is none, or when it was given up for a retry."""
-        rows = self._rows(f"SELECT {OUTCOME_COLUMNS} FROM outcomes WHERE key = ?", (key,))  # noqa: S608
-        return decode_outcome(rows[0]) if rows else None
+        record = self.find_record(key)
+        return record.outcome if record else None
+
+    def find_record(self, key: str) -> Record | None:
+        """The outcome under `key` with how it was filed; None as for `find`."""
+        rows = self._rows(f"SELECT {OUTCOME_COLUMNS}, {FILED_COLUMNS} FROM outcomes WHERE key = ?", (key,))  # noqa: S608
+        return decode_record(rows[0]) if rows else None
 
     def attempts(self, key: str) -> int:
         """How often the job under `key` has ended."""
@@ -234,13 +229,12 @@ class Ledger:
         Raises:
             LedgerError: the other file is no ledger, or one of its rows is not what was recorded.
         """
-        wanted = matching if callable(matching) else _membership(matching)
         with Ledger.open(other, read_only=True) as source:
-            chosen = [
-                record
-                for record in source.records()
-                if record.outcome.status == "ok" and wanted(record.outcome)
-            ]
+            if callable(matching):
+                found = [record for record in source.records() if matching(record.outcome)]
+            else:
+                found = [record for key in matching if (record := source.find_record(key)) is not None]
+        chosen = [record for record in found if record.outcome.status == "ok"]
         for record in chosen:
             if not record.is_intact:
                 raise LedgerError(
@@ -329,8 +323,3 @@ class Ledger:
     def _rows(self, statement: str, parameters: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
         with translated_errors(self.path):
             return self._connection.execute(statement, parameters).fetchall()
-
-
-def _membership(keys: Collection[str]) -> Callable[[Outcome], bool]:
-    wanted = frozenset(keys)
-    return lambda outcome: outcome.key in wanted

@@ -22,6 +22,7 @@ from search_spaces.spec import (
     Kernel,
     Padding,
     Probability,
+    Ratio,
     Resolution,
     Spec,
     Stride,
@@ -59,8 +60,8 @@ class Head(Spec):
 class Norm(Spec):
     """Batch normalisation everywhere. `momentum` is PyTorch's: the weight of the new batch."""
 
-    eps: float = 1e-3
-    momentum: float = 0.1
+    eps: Ratio = 1e-3
+    momentum: Ratio = 0.1
 
 
 class Recipe(Spec):
@@ -74,12 +75,24 @@ class Recipe(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A run of `depth` equal blocks; only the first applies `stride` and changes the width."""
+    """A run of `depth` equal blocks; only the first applies `stride` and changes the width.
+
+    Depth 0: the run is absent, and an architecture drops it.
+    """
 
     stride: int
     depth: int
     width: int
     block: Block
+
+    def __post_init__(self) -> None:
+        if self.stride not in {1, 2} or self.depth < 0 or self.width < 1:
+            raise ValueError(
+                f"stride {self.stride}, depth {self.depth}, width {self.width}: a stage has stride 1 or 2,"
+                " a depth of at least 0 and a width of at least 1"
+            )
+        if self.stride == 2 and self.depth == 0:
+            raise ValueError("a stage of stride 2 cannot be absent, so its depth is at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +117,8 @@ class Architecture:
         if not stages:
             raise ValueError("an architecture needs at least one stage of depth 1 or more")
         object.__setattr__(self, "stages", stages)
+        if not self.is_strided:
+            object.__setattr__(self, "padding", "symmetric")
 
     @cached_property
     def digest(self) -> str:
@@ -132,6 +147,11 @@ class Architecture:
     def eval_resolution(self) -> int:
         """Pixels at which costs are stated when nothing else is said: the recipe's, else 224."""
         return self.recipe.eval_resolution or DEFAULT_RESOLUTION
+
+    @property
+    def is_strided(self) -> bool:
+        """Whether any convolution has stride 2; the two paddings differ only there."""
+        return self.stem.stride > 1 or any(stage.stride > 1 for stage in self.stages)
 
     @property
     def num_blocks(self) -> int:
@@ -211,7 +231,9 @@ def _maximal_runs(stages: Iterable[Stage], in_width: int) -> Iterator[Stage]:
             yield current
             in_width = current.width
         block = stage.block.canonical(in_width, stage.width)
-        current = Stage(stride=stage.stride, depth=stage.depth, width=stage.width, block=block)
+        current = stage
+        if block is not stage.block:
+            current = Stage(stride=stage.stride, depth=stage.depth, width=stage.width, block=block)
     if current is not None:
         yield current
 

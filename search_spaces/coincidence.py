@@ -1,43 +1,113 @@
-"""Which neighbouring runs of a space can be equal, so that two genotypes make one architecture."""
+"""Where several genotypes of a space make one architecture, so that its size is only an upper bound.
+
+Two things do that: neighbouring runs that can be equal and so merge or stand in for each other, and choices
+that some networks do not feel (squeeze-and-excitation in a fused block without expansion). Both are found by
+listing the blocks of every run in canonical form. Shared choices are taken as free, and runs with very many
+blocks as alike, so something may be named needlessly; what matters is never left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 from search_spaces.matching import Slot
-from search_spaces.tree import Const, Pick, Record, Tree, overlap
+from search_spaces.tree import Gene, Pick, Record, Tree, assignments, build, constants_at
+
+MAX_BLOCKS = 4_096
+MAX_FORMS = 50_000
 
 
-def coinciding_runs(slots: tuple[Slot, ...]) -> tuple[tuple[str, str], ...]:
-    """Pairs of runs that can merge: nothing that takes a stride or must be present lies between them.
+@dataclass(frozen=True, slots=True)
+class Redundancies:
+    """What makes several genotypes one architecture; nothing named: every genotype is another one."""
 
-    Overlap of the trees is tested with shared choices taken as free, so a pair may be named that never
-    coincides; one that can coincide is never left out.
-    """
-    pairs = []
-    for index, first in enumerate(slots):
-        for second in slots[index + 1 :]:
-            starts_stage = second.stage != slots[second.slot - 1].stage
-            if starts_stage and second.stride != 1:
+    coincidences: tuple[tuple[str, str], ...]
+    """Pairs of runs that can merge or stand in for each other."""
+    inert_choices: tuple[str, ...]
+    """Choices that some networks do not feel."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A slot's canonical blocks, each with the widths read and made (None: too many), and what is inert."""
+
+    slot: Slot
+    widths: frozenset[int]
+    forms: frozenset[tuple[int, int, Any]] | None
+    inert: tuple[str, ...]
+
+
+def redundancies(fixed: Record, slots: Sequence[Slot], genes: Sequence[Gene]) -> Redundancies:
+    """Everything in a space that makes several genotypes one architecture."""
+    in_widths = set(constants_at(fixed, ("stem", "width")))
+    runs: list[_Run] = []
+    for slot in slots:
+        runs.append(_run(slot, frozenset(in_widths), genes))
+        in_widths |= runs[-1].widths
+    inert = [choice for run in runs for choice in run.inert]
+    is_strided = 1 not in constants_at(fixed, ("stem", "stride")) or any(slot.stride > 1 for slot in slots)
+    if isinstance(fixed.get("padding"), Pick) and not is_strided:
+        inert.append("padding")
+    return Redundancies(tuple(_coincidences(runs)), tuple(dict.fromkeys(inert)))
+
+
+def _run(slot: Slot, in_widths: frozenset[int], genes: Sequence[Gene]) -> _Run:
+    widths = frozenset(constants_at(slot.tree, ("width",)))
+    forms: set[tuple[int, int, Any]] = set()
+    inert: dict[str, None] = {}
+    for record in _records(slot.tree):
+        tree = record.get("block")
+        chosen = list(islice(assignments(tree, {}), MAX_BLOCKS + 1))
+        surroundings = [
+            (in_width, width)
+            for width in set(constants_at(record.get("width"), ()))
+            for in_width in in_widths | {width}
+        ]
+        if len(chosen) > MAX_BLOCKS or len(forms) + len(chosen) * len(surroundings) > MAX_FORMS:
+            return _Run(slot, widths, None, (f"{slot.path}.block",))
+        blocks = [(given, build(tree, given.__getitem__)) for given in chosen]
+        for in_width, width in surroundings:
+            seen: dict[Any, dict[int, int]] = {}
+            for given, block in blocks:
+                first = seen.setdefault(block.canonical(in_width, width), given)
+                inert |= dict.fromkeys(_differing(first, given, genes))
+            found = {(in_width, width, form) for form in seen}
+            if not forms.isdisjoint(found):  # two options of a choice between whole runs
+                inert[slot.path] = None
+            forms |= found
+    return _Run(slot, widths, frozenset(forms), tuple(inert))
+
+
+def _differing(first: dict[int, int], second: dict[int, int], genes: Sequence[Gene]) -> Iterator[str]:
+    for gene in sorted(first.keys() | second.keys()):
+        if first.get(gene) != second.get(gene):
+            yield genes[gene].column
+
+
+def _coincidences(runs: Sequence[_Run]) -> Iterator[tuple[str, str]]:
+    """Pairs of equal runs with nothing between them that takes a stride or must be present."""
+    for index, first in enumerate(runs):
+        stage = first.slot.stage
+        for second in runs[index + 1 :]:
+            if second.slot.stage != stage and second.slot.stride != 1:
                 break
-            if _may_be_equal(first.tree, second.tree):
-                pairs.append((first.path, second.path))
-            if not _may_be_absent(second.tree):
+            stage = second.slot.stage
+            if _may_be_equal(first, second):
+                yield first.slot.path, second.slot.path
+            if 0 not in constants_at(second.slot.tree, ("depth",)):
                 break
-    return tuple(pairs)
 
 
-def _may_be_equal(first: Tree, second: Tree) -> bool:
-    return any(
-        overlap(one.get("width"), other.get("width")) and overlap(one.get("block"), other.get("block"))
-        for one in _records(first)
-        for other in _records(second)
-    )
+def _may_be_equal(first: _Run, second: _Run) -> bool:
+    if first.forms is None or second.forms is None:
+        return not first.widths.isdisjoint(second.widths)
+    return not first.forms.isdisjoint(second.forms)
 
 
-def _may_be_absent(tree: Tree) -> bool:
-    return any(overlap(record.get("depth"), Const(0)) for record in _records(tree))
-
-
-def _records(tree: Tree) -> list[Record]:
+def _records(tree: Tree) -> Iterator[Record]:
     if isinstance(tree, Record):
-        return [tree]
-    return (
-        [record for option in tree.options for record in _records(option)] if isinstance(tree, Pick) else []
-    )
+        yield tree
+    elif isinstance(tree, Pick):
+        for option in tree.options:
+            yield from _records(option)

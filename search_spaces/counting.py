@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.rules import MAPPING, Place, Rule
-from search_spaces.tree import Const, Gene, Pick, Record, Tree
+from search_spaces.tree import Const, Gene, Pick, Record, Tree, field_values, genes_of
 
 MAX_SHARED_ASSIGNMENTS = 100_000
 MAX_REMEMBERED = 100_000
@@ -26,6 +26,7 @@ RunKey = frozenset[tuple[str, Any]] | None
 Symbol = tuple[RunKey, int]
 """A run as the rules see it, and the set of shared genes it reads, as bits."""
 _NOTHING: RunKey = frozenset()
+_ABSENT: RunKey = frozenset({("depth", 0)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Chain:
     places: tuple[Place, ...]
     rules: tuple[Rule, ...]
     genes: tuple[Gene, ...]
+    _genes_of: dict[int, tuple[int, ...]] = field(default_factory=dict, compare=False)
     _symbols: dict[Any, dict[Symbol, int]] = field(default_factory=dict, compare=False)
+    _weights: dict[Any, list[int]] = field(default_factory=dict, compare=False)
     _ways: dict[Any, int] = field(default_factory=dict, compare=False)
     _totals: dict[bool, dict[tuple[int, ...], int]] = field(default_factory=dict, compare=False)
 
@@ -122,10 +125,12 @@ class Chain:
 
     def symbols(self, index: int, given: Given) -> dict[Symbol, int]:
         """What tree `index` (-1: the fixed parts) can look like to the rules, with the number of ways."""
-        key = (index, frozenset(given.items()))
+        tree = self.fixed if index < 0 else self.runs[index]
+        if index not in self._genes_of:
+            self._genes_of[index] = tuple(sorted(set(genes_of(tree))))
+        key = (index, *(given.get(gene, -1) for gene in self._genes_of[index]))
         if key in self._symbols:
             return self._symbols[key]
-        tree = self.fixed if index < 0 else self.runs[index]
         bits = {gene: 1 << position for position, gene in enumerate(self.shared)}
         wanted = self.wanted if index >= 0 else frozenset()
         symbols = _project(tree, "", wanted, given, bits, is_run=index >= 0)
@@ -146,10 +151,7 @@ class Chain:
         for index in range(-1, len(self.runs)):
             given = dict(shared)
             for gene in _open_genes(self.fixed if index < 0 else self.runs[index], given):
-                weights = [
-                    self._weight(index, states, mask, {**given, gene: option}, assignment, exact=uniform)
-                    for option in range(len(self.genes[gene].labels))
-                ]
+                weights = self._weights_of(gene, index, states, mask, given, assignment, exact=uniform)
                 given[gene] = _draw_option(rng, weights, uniform=uniform)
             ((run, read),) = self.symbols(index, given)
             for gene in read_genes(self.fixed if index < 0 else self.runs[index], given):
@@ -171,6 +173,30 @@ class Chain:
             ]
             chosen = (*chosen, _draw_option(rng, weights, uniform=uniform))
         return chosen
+
+    def _weights_of(
+        self,
+        gene: int,
+        index: int,
+        states: tuple[Any, ...],
+        mask: int,
+        given: Given,
+        assignment: tuple[int, ...],
+        *,
+        exact: bool,
+    ) -> list[int]:
+        """For each option of a gene, the ways to complete what is `given` so far in tree `index` with it."""
+        chosen = tuple(option for other, option in given.items() if not self.genes[other].shared)
+        key = (gene, index, states, mask, chosen, assignment, exact)
+        weights = self._weights.get(key)
+        if weights is None:
+            weights = [
+                self._weight(index, states, mask, {**given, gene: option}, assignment, exact=exact)
+                for option in range(len(self.genes[gene].labels))
+            ]
+            if len(self._weights) < MAX_REMEMBERED:
+                self._weights[key] = weights
+        return weights
 
     def _weight(
         self,
@@ -210,16 +236,15 @@ def _project(
 ) -> dict[Symbol, int]:
     """Count the ways a tree can look to the rules; `bits` are the shared genes' bits."""
     if isinstance(tree, Const):
-        key = frozenset({(path, tree.value)}) if path in wanted else _NOTHING
-        return {(key, 0): 1}
+        return {(frozenset(_seen_of_value(tree.value, path, wanted)), 0): 1}
     if isinstance(tree, Pick):
         bit = bits.get(tree.gene, 0)
         chosen = given.get(tree.gene)
         options = tree.options if chosen is None else (tree.options[chosen],)
         ways: dict[Symbol, int] = {}
         for option in options:
-            for (key, mask), count in _project(option, path, wanted, given, bits, is_run=is_run).items():
-                symbol = (key, mask | bit)
+            for (run, mask), count in _project(option, path, wanted, given, bits, is_run=is_run).items():
+                symbol = (run, mask | bit)
                 ways[symbol] = ways.get(symbol, 0) + count
         return ways
     if is_run:
@@ -232,16 +257,24 @@ def _project(
     return ways
 
 
+def _seen_of_value(value: Any, path: str, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """What the rules see of a constant, which may be a whole specification."""
+    fields = field_values(value)
+    if path in wanted:
+        yield path, value if fields is None else MAPPING
+    for key, inner in (fields or {}).items():
+        yield from _seen_of_value(inner, f"{path}.{key}", wanted)
+
+
 def _project_run(tree: Record, wanted: frozenset[str], given: Given, bits: Given) -> dict[Symbol, int]:
     depths = _project(tree.get("depth"), "depth", frozenset({"depth"}), given, bits)
     present: dict[Symbol, int] = {}
     ways: dict[Symbol, int] = {}
-    for (key, mask), count in depths.items():
-        ((_, depth),) = key or ()
-        if depth == 0:
+    for (seen, mask), count in depths.items():
+        if seen == _ABSENT:
             ways[None, mask] = ways.get((None, mask), 0) + count
         else:
-            kept = key if "depth" in wanted else _NOTHING
+            kept = seen if "depth" in wanted else _NOTHING
             present[kept, mask] = present.get((kept, mask), 0) + count
     if present:
         for key in ("width", "block"):

@@ -31,6 +31,7 @@ from search_spaces.nodes import (
 from search_spaces.reader import Reader, choice_key, explain_error, suggest
 from search_spaces.rules import BlockRequirements, block_refusal, run_fields
 from search_spaces.schema import FIXED, NAME, RECIPE, RUN, STRIDE, RunValue
+from search_spaces.shipped import ARCHITECTURES, shipped_names
 from search_spaces.spec import Spec
 from search_spaces.tree import Record, Tree, build, picks_of
 
@@ -47,7 +48,6 @@ ARCHITECTURE_KEYS = ("schema", "name", "notes", *FIXED.fields, "stages", "recipe
 IGNORED_KEYS = ("provenance", "measurements")
 """Keys that an export adds to an architecture; they say where it comes from, not what it is."""
 
-_ARCHITECTURES = Path(__file__).parent / "architectures"
 SpecT = TypeVar("SpecT", bound=Spec)
 
 MAX_RUNS = 256
@@ -55,7 +55,7 @@ MAX_RUNS = 256
 
 def architecture_names() -> tuple[str, ...]:
     """The shipped architectures."""
-    return tuple(sorted(path.stem for path in _ARCHITECTURES.glob("*.yaml")))
+    return shipped_names(ARCHITECTURES)
 
 
 def load_architecture(name_or_path: str | Path) -> Architecture:
@@ -64,7 +64,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     Raises:
         DocumentError: no such name or file, or a document with problems; every problem is named.
     """
-    return read_architecture(load_node(name_or_path, _ARCHITECTURES, "architecture"))
+    return read_architecture(load_node(name_or_path, ARCHITECTURES, "architecture"))
 
 
 def architecture_from_document(data: Mapping[str, Any]) -> Architecture:
@@ -172,7 +172,7 @@ def load_node(name_or_path: str | Path, folder: Path, what: str) -> Node:
     """
     text = str(name_or_path)
     path = Path(name_or_path)
-    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    names = shipped_names(folder)
     if text in names:
         path = folder / f"{text}.yaml"
         return parse_yaml(read_text(path), path.name)

@@ -214,7 +214,7 @@ class Reader:
     def _project(
         self, node: Node, fields: list[str], type_: Type, path: str, site: str, used_at: Mark
     ) -> Tree | None:
-        """The tree of `fields` in `node`, typed by the place that refers to it; its choices keep their genes."""
+        """The tree of `fields` in `node`, typed by the place that refers to it; choices keep their genes."""
         if not fields:
             return self._shared(node, type_, path, site)
         if not self._is_within_bounds(node, path):

@@ -59,7 +59,7 @@ def _monotone(reader: Reader, node: Fields, path: str, stages: Sequence[StageTre
     return Monotone(path=field, order=order, free=free)
 
 
-def _increasing(reader: Reader, node: Fields, path: str, stages: Sequence[StageTrees]) -> Rule | None:  # noqa: ARG001
+def _increasing(reader: Reader, node: Fields, path: str, stages: Sequence[StageTrees]) -> Rule | None:
     field = _field(reader, node, "increasing", path)
     strict = node.get("strict")
     if strict is not None and (not isinstance(strict, Scalar) or not isinstance(strict.value, bool)):
@@ -100,9 +100,8 @@ def _forbid(reader: Reader, node: Fields, path: str, stages: Sequence[StageTrees
     return Forbid(values=tuple(pairs), stages=where)
 
 
-_KINDS: dict[
-    str, tuple[tuple[str, ...], Callable[[Reader, Fields, str, Sequence[StageTrees]], Rule | None]]
-] = {
+_Make = Callable[[Reader, Fields, str, Sequence[StageTrees]], Rule | None]
+_KINDS: dict[str, tuple[tuple[str, ...], _Make]] = {
     "monotone": (("monotone", "order", "free"), _monotone),
     "increasing": (("increasing", "strict"), _increasing),
     "forbid": (("forbid", "stages"), _forbid),
@@ -122,7 +121,7 @@ def _stage_indices(reader: Reader, node: Fields, path: str, count: int) -> froze
     return frozenset(indices)
 
 
-# --- fields of a run, their types and their values -----------------------------------------------------------
+# --- fields of a run, their types and their values ------------------------------------------------------
 
 
 def _run_fields() -> dict[str, list[Leaf]]:
@@ -201,9 +200,7 @@ def _value(reader: Reader, node: Node, path: str, field: str) -> tuple[Any] | No
             return (leaf.adapter.validate_python(node.value, strict=True),)
         except ValidationError as error:
             problems.append(explain_error(error.errors(include_url=False), node))
-    reader.report(
-        node.mark, path, problems[0] if problems else f"{field} is a mapping; name a field inside it"
-    )
+    reader.report(node.mark, path, problems[0])
     return None
 
 

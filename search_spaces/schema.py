@@ -120,13 +120,14 @@ def _field_type(name: str, info: FieldInfo) -> Type:
 NAME = leaf("name", Name)
 RESOLUTION = leaf("resolution", Resolution)
 STRIDE = leaf("stride", Stride)
+WIDTH = leaf("width", Width)
 BLOCK = Tagged("block")
 RUN = RecordType(
     "run",
     _make_run,
     {
         "depth": FieldType(leaf("depth", Depth)),
-        "width": FieldType(leaf("width", Width)),
+        "width": FieldType(WIDTH),
         "block": FieldType(BLOCK),
     },
 )

@@ -6,9 +6,9 @@ genotypes may decode to one (a run may be split among neighbours in several ways
 the first of them in lexicographic order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,11 @@ from search_spaces.architecture import (
     Architecture,
     Recipe,
     Stage,
-    continues,
     head_cost,
     stage_cost,
     stem_cost,
 )
+from search_spaces.coincidence import Redundancies, redundancies
 from search_spaces.cost import Cost, output_side
 from search_spaces.counting import Chain, chosen_value, read_genes
 from search_spaces.limits import InfeasibleError, Limit
@@ -35,7 +35,10 @@ Genes = npt.NDArray[np.int64]
 
 MAX_BATCHES = 50
 MAX_ATTEMPTS = 100
+MAX_UNIFORM_ATTEMPTS = 10_000
+MAX_CACHED = 200_000
 _MIN_BATCH = 1_024
+_ABSENT = RunValue(0, 1, None)  # type: ignore[arg-type]
 
 
 class Costs(NamedTuple):
@@ -60,7 +63,7 @@ class Space:
     recipe: Recipe = field(default_factory=Recipe)
     seeds: tuple[Architecture, ...] = ()
     notes: str | None = field(default=None, compare=False)
-    _run_cache: dict[Any, RunValue] = field(default_factory=dict, compare=False, repr=False)
+    _block_cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     _cost_cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     # --- size and membership -----------------------------------------------------------------------------
@@ -74,29 +77,40 @@ class Space:
     def size(self) -> int:
         """The number of genotypes that obey rules and requirements; limits are not counted.
 
-        Also the number of architectures, unless `coincidences` names runs that can merge: then it is an
-        upper bound of it.
+        Also the number of architectures where `size_is_exact`; elsewhere an upper bound of it.
         """
         return self.chain.size()
+
+    @property
+    def size_is_exact(self) -> bool:
+        """Whether every genotype is another architecture; if not, see `coincidences` and `inert_choices`."""
+        return not (self.coincidences or self.inert_choices)
 
     @property
     def resolution(self) -> int:
         """Pixels at which costs are stated and limits apply: the recipe's evaluation resolution, else 224."""
         return self.recipe.eval_resolution or 224
 
-    @cached_property
+    @property
     def coincidences(self) -> tuple[tuple[str, str], ...]:
-        """Neighbouring runs that can be equal and so merge; empty: every genotype is another architecture."""
-        from search_spaces.coincidence import coinciding_runs
+        """Pairs of runs that can be equal, and so merge or stand in for each other."""
+        return self._redundancies.coincidences
 
-        return coinciding_runs(self.slots)
+    @property
+    def inert_choices(self) -> tuple[str, ...]:
+        """Choices that some networks do not feel: there, all their options make one architecture."""
+        return self._redundancies.inert_choices
+
+    @cached_property
+    def _redundancies(self) -> Redundancies:
+        return redundancies(self.fixed, self.slots, self.genes)
 
     def contains(self, arch: Architecture) -> bool:
         """Whether some genotype that obeys rules and limits decodes to `arch`."""
         return self._find(arch)[0] is not None
 
     def explain(self, arch: Architecture) -> str | None:
-        """Where `arch` departs from the space, at the deepest place found; None exactly when it is a member."""
+        """Where `arch` departs from the space, at the deepest place; None exactly when it is a member."""
         return self._find(arch)[1]
 
     def encode(self, arch: Architecture) -> Genes:
@@ -111,24 +125,24 @@ class Space:
         return genes
 
     def _find(self, arch: Architecture) -> tuple[Genes | None, str | None]:
-        matcher = Matcher(arch, self.fixed, self.slots, self.genes)
-        reason = None
-        for match in matcher.matches():
-            genes = np.asarray(match, dtype=np.int64)
-            reason = self.broken_rule(genes)
-            if reason is None:
-                reason = next(
-                    filter(None, (limit.refusal(arch, self.resolution) for limit in self.limits)), None
-                )
-                return (genes, None) if reason is None else (None, reason)
-        return None, reason or matcher.mismatch.message
+        found = self._matcher.first(arch)
+        if found is None:
+            return None, self._matcher.explain(arch)
+        reasons = (limit.refusal(arch, self.resolution) for limit in self.limits)
+        reason = next((reason for reason in reasons if reason is not None), None)
+        return (np.asarray(found, dtype=np.int64), None) if reason is None else (None, reason)
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return Matcher(self.fixed, self.slots, self.genes, self.rules)
 
     def broken_rule(self, genes: Genes) -> str | None:
         """The first rule that a genotype breaks, as a sentence; None when it obeys all."""
+        row = genes.tolist()
+        runs = [self._run(slot, row) for slot in self.slots] if self.rules else []
         for rule in self.rules:
             state: Any = rule.start
-            for slot in self.slots:
-                run = self._run(slot, genes)
+            for slot, run in zip(self.slots, runs, strict=True):
                 state = rule.step(state, slot, None if run.depth == 0 else run_fields(run, rule.paths))
                 if state is None:
                     return f"{slot.path}: breaks the rule that {rule}"
@@ -144,14 +158,14 @@ class Space:
         Raises:
             ValueError: wrong length, an entry out of range, or an active gene without a choice.
         """
-        genes = self._checked(genes)
-        fixed = build(self.fixed, lambda gene: self._option(genes, gene))
+        row: list[int] = self._checked(genes).tolist()
+        fixed = build(self.fixed, lambda gene: self._option(row, gene))
         stages = []
         pending, stage = 1, -1
         for slot in self.slots:
             if slot.stage != stage:
                 stage, pending = slot.stage, slot.stride
-            run = self._run(slot, genes)
+            run = self._run(slot, row)
             if run.depth:
                 stages.append(Stage(stride=pending, depth=run.depth, width=run.width, block=run.block))
                 pending = 1
@@ -161,32 +175,43 @@ class Space:
         genes = np.asarray(genes)
         if genes.shape != (len(self.genes),) or not np.issubdtype(genes.dtype, np.integer):
             raise ValueError(
-                f"a genotype of {self.name} is {len(self.genes)} integers, got shape {genes.shape}, {genes.dtype}"
+                f"a genotype of {self.name} is {len(self.genes)} integers,"
+                f" got shape {genes.shape}, {genes.dtype}"
             )
         return genes
 
-    def _option(self, genes: Genes, gene: int) -> int:
-        option = int(genes[gene])
+    def _option(self, row: Sequence[int], gene: int) -> int:
+        option = row[gene]
         if not 0 <= option < len(self.genes[gene].labels):
             kind = self.genes[gene]
             raise ValueError(f"{kind.site}: option {option} does not exist; 0 to {len(kind.labels) - 1} do")
         return option
 
-    def _run(self, slot: Slot, genes: Genes) -> RunValue:
+    def _run(self, slot: Slot, row: Sequence[int]) -> RunValue:
         """The run of a slot; absent ones have depth 0 and the options of their other genes are not read."""
-        key = (slot.slot, *(int(genes[gene]) for gene in self._local_genes[slot.slot]))
-        if key not in self._run_cache:
-            tree = slot.tree
-            while isinstance(tree, Pick):
-                tree = tree.options[self._option(genes, tree.gene)]
-            assert isinstance(tree, Record)
-            depth = build(tree.get("depth"), lambda gene: self._option(genes, gene))
-            if depth == 0:
-                run = RunValue(0, 1, None)  # type: ignore[arg-type]
-            else:
-                run = build(tree, lambda gene: self._option(genes, gene))
-            self._run_cache[key] = run
-        return self._run_cache[key]
+        tree = slot.tree
+        while isinstance(tree, Pick):
+            tree = tree.options[self._option(row, tree.gene)]
+        assert isinstance(tree, Record)
+        depth = build(tree.get("depth"), lambda gene: self._option(row, gene))
+        if depth == 0:
+            return _ABSENT
+        width = build(tree.get("width"), lambda gene: self._option(row, gene))
+        key = (slot.slot, *[row[gene] for gene in self._block_genes[slot.slot]])
+        block = self._block_cache.get(key)
+        if block is None:
+            block = build(tree.get("block"), lambda gene: self._option(row, gene))
+            if len(self._block_cache) < MAX_CACHED:
+                self._block_cache[key] = block
+        return RunValue(depth, width, block)
+
+    @cached_property
+    def _block_genes(self) -> tuple[tuple[int, ...], ...]:
+        """For each slot the genes that decide its block: with a choice between whole runs, all of them."""
+        trees = (
+            slot.tree.get("block") if isinstance(slot.tree, Record) else slot.tree for slot in self.slots
+        )
+        return tuple(tuple(sorted(set(genes_of(tree)))) for tree in trees)
 
     @cached_property
     def _local_genes(self) -> tuple[tuple[int, ...], ...]:
@@ -197,12 +222,12 @@ class Space:
     def sample(self, rng: np.random.Generator, size: int | None = None, *, uniform: bool = False) -> Genes:
         """Draw one genotype, or a (size, num_genes) matrix, among those that obey rules and limits.
 
-        Each gene is uniform over the options that can still be completed; with `uniform`, every genotype
-        is equally likely instead.
+        Each gene is uniform over the options that can still be completed; with `uniform`, every
+        architecture is equally likely instead, and comes as its canonical genotype.
 
         Raises:
             InfeasibleError: the limits leave nothing that bounded sampling could find.
-            ValueError: the rules leave nothing.
+            ValueError: the rules leave nothing; or, with `uniform`, far more genotypes than architectures.
         """
         count = 1 if size is None else size
         if not self.limits:
@@ -213,12 +238,26 @@ class Space:
 
     def _draw(self, rng: np.random.Generator, count: int, *, uniform: bool) -> Genes:
         if self.rules or uniform:
-            rows = [self.chain.draw(rng, uniform=uniform) for _ in range(count)]
+            draw = self._draw_architecture if uniform else partial(self.chain.draw, uniform=False)
+            rows = [draw(rng) for _ in range(count)]
             return np.stack(rows) if rows else np.empty((0, len(self.genes)), dtype=np.int64)
         options = [len(gene.labels) for gene in self.genes]
         genes = rng.integers(0, options, size=(count, len(options)), dtype=np.int64)
         genes[~self._active(genes)] = -1
         return genes
+
+    def _draw_architecture(self, rng: np.random.Generator) -> Genes:
+        """A uniform canonical genotype: uniform genotypes are drawn until one is canonical."""
+        for _ in range(MAX_UNIFORM_ATTEMPTS):
+            genes = self.chain.draw(rng, uniform=True)
+            if self.size_is_exact or self._matcher.first(self.decode(genes)) == tuple(genes.tolist()):
+                return genes
+        merging = ", ".join(map(" and ".join, self.coincidences)) or "none"
+        raise ValueError(
+            f"none of {MAX_UNIFORM_ATTEMPTS:,} genotypes of {self.name} was the first of its architecture: runs"
+            f" can merge ({merging}), choices make no difference ({', '.join(self.inert_choices) or 'none'});"
+            " sample without uniform=True"
+        )
 
     def _draw_within_limits(self, rng: np.random.Generator, count: int, *, uniform: bool) -> Genes:
         kept: list[Genes] = []
@@ -320,7 +359,7 @@ class Space:
         """A genotype with the forced options where they are active, the rest from the parents, else drawn."""
         remembered: dict[str, str] = {}
         for parent in reversed(parents):
-            for gene in np.flatnonzero(parent >= 0):
+            for gene in np.flatnonzero(parent >= 0).tolist():
                 remembered[self.genes[gene].column] = self.genes[gene].labels[parent[gene]]
 
         def choose(gene: int) -> int:
@@ -366,9 +405,14 @@ class Space:
         """Exact costs of a population, equal to `cost` of each decoded member.
 
         Runs are costed once for each distinct run in its surroundings and looked up for the others.
+
+        Raises:
+            ValueError: a resolution or class count below 1.
         """
         genes = np.asarray(genes)
-        side = resolution or self.resolution
+        side = self.resolution if resolution is None else resolution
+        if side < 1 or num_classes < 1:
+            raise ValueError(f"resolution {side} and num_classes {num_classes} must be at least 1")
         totals = np.zeros((4, len(genes)), dtype=np.int64)
         fixed, fixed_index = self._fixed_values(genes)
         stems = [stem_cost(f["stem"], f["input"].channels, side, f["padding"])[0] for f in fixed]
@@ -429,10 +473,12 @@ class Space:
         *local, fixed_index, in_width, side, pending = state
         padding = fixed[fixed_index]["padding"]
         key = (slot.slot, *local, padding, in_width, side, pending)
-        if key not in self._cost_cache:
+        cached: _RunCost | None = self._cost_cache.get(key)
+        if cached is None:
             chosen = dict(zip(self._costed_genes[slot.slot], local, strict=True))
-            self._cost_cache[key] = _run_cost(slot.tree, chosen, in_width, side, pending, padding)
-        cached: _RunCost = self._cost_cache[key]
+            cached = _run_cost(slot.tree, chosen, in_width, side, pending, padding)
+            if len(self._cost_cache) < MAX_CACHED:
+                self._cost_cache[key] = cached
         return cached
 
 
@@ -463,14 +509,6 @@ def _run_cost(
     first, out = stage_cost(stage, in_width, side, padding)
     rest, _ = stage_cost(Stage(stride=1, depth=1, width=width, block=block), width, out, padding)
     return _RunCost(first, rest, depth, width, out)
-
-
-def can_merge(first: RunValue, second: RunValue) -> bool:
-    """Whether a present run continues the one before it, so that an architecture shows them as one."""
-    return continues(
-        Stage(stride=1, depth=1, width=first.width, block=first.block),
-        Stage(stride=1, depth=1, width=second.width, block=second.block),
-    )
 
 
 def _integers(tree: Tree, genes: Genes) -> Genes:

@@ -23,7 +23,7 @@ from search_spaces.nodes import DocumentError, Fields, Items, Node, Problem, Sca
 from search_spaces.reader import Reader, choice_key
 from search_spaces.rule_reader import read_rules
 from search_spaces.rules import BlockRequirements, Rule, SomePresent, block_is_constrained
-from search_spaces.schema import RESOLUTION
+from search_spaces.schema import RESOLUTION, WIDTH, Leaf
 from search_spaces.shipped import SPACES, shipped_names
 from search_spaces.space import Space
 from search_spaces.tree import Const, Pick, Record, Tree, constants_at, picks_of
@@ -170,9 +170,8 @@ def _requirements(reader: Reader, node: Fields, slots: tuple[Slot, ...], fixed: 
     if not any(block_is_constrained(op) for op in ops):
         return []
     if len(_stem_strides(fixed)) > 1:
-        message = (
-            f"the stem's stride cannot be a choice beside blocks with requirements ({', '.join(sorted(ops))})"
-        )
+        names = ", ".join(sorted(op for op in ops if block_is_constrained(op)))
+        message = f"the stem's stride cannot be a choice beside {names}, which depends on the resolution"
         reader.report((node.get("stem") or node).mark, "stem.stride", message)
     return [BlockRequirements()]
 
@@ -181,7 +180,7 @@ def _may_be_absent(tree: Tree) -> bool:
     return 0 in constants_at(tree, ("depth",))
 
 
-# --- limits, seeds, names ------------------------------------------------------------------------------------
+# --- limits, seeds, names -------------------------------------------------------------------------------
 
 
 def _limits(reader: Reader, node: Fields) -> tuple[Limit, ...]:
@@ -208,9 +207,8 @@ def _limits(reader: Reader, node: Fields) -> tuple[Limit, ...]:
 
 def _limit(reader: Reader, name: CostName, bounds: Fields, path: str) -> list[Limit]:
     low, high = (_bound(reader, bounds.get(key), f"{path}.{key}") for key in ("min", "max"))
-    resolution, classes = (
-        _whole(reader, bounds.get(key), f"{path}.{key}") for key in ("resolution", "num_classes")
-    )
+    resolution = _whole(reader, bounds.get("resolution"), RESOLUTION, f"{path}.resolution")
+    classes = _whole(reader, bounds.get("num_classes"), WIDTH, f"{path}.num_classes")
     if low is not None and high is not None and low > high:
         reader.report(bounds.mark, path, f"min {low:,.0f} is above max {high:,.0f}")
     return [Limit(cost=name, low=low, high=high, resolution=resolution, num_classes=classes or 1000)]
@@ -225,8 +223,8 @@ def _bound(reader: Reader, node: Node | None, path: str) -> float | None:
     return None
 
 
-def _whole(reader: Reader, node: Node | None, path: str) -> int | None:
-    tree = None if node is None else reader.read(node, RESOLUTION, path)
+def _whole(reader: Reader, node: Node | None, type_: Leaf, path: str) -> int | None:
+    tree = None if node is None else reader.read(node, type_, path)
     if tree is not None and not isinstance(tree, Const) and node is not None:
         reader.report(node.mark, path, "a limit holds no choices")
     return tree.value if isinstance(tree, Const) else None
@@ -240,7 +238,7 @@ def _seeds(reader: Reader, node: Fields) -> list[tuple[Architecture, Node]]:
     if not isinstance(found, Items) or len(found.items) > MAX_SEEDS:
         reader.report(found.mark, "seeds", f"expected a list of at most {MAX_SEEDS} architectures")
         return []
-    seeds = []
+    seeds: list[tuple[Architecture, Node]] = []
     for index, item in enumerate(found.items):
         if not isinstance(item, Scalar) or not isinstance(item.value, str):
             reader.report(item.mark, f"seeds[{index}]", "expected an architecture's name, or a .yaml file")
@@ -249,10 +247,9 @@ def _seeds(reader: Reader, node: Fields) -> list[tuple[Architecture, Node]]:
         is_file = path.suffix in {".yaml", ".yml"}
         try:
             if not is_file and len(path.parts) > 1:
-                raise DocumentError([Problem(item.mark, "", "a seed's file ends in .yaml")])
-            seeds.append(
-                (load_architecture(Path(node.mark.source).parent / path if is_file else item.value), item)
-            )
+                raise DocumentError([Problem(item.mark, "", "the file of a seed ends in .yaml")])
+            place = Path(node.mark.source).parent / path if is_file else item.value
+            seeds.append((load_architecture(place), item))
         except DocumentError as error:
             reader.report(item.mark, f"seeds[{index}]", str(error).splitlines()[0])
     return seeds

@@ -79,6 +79,27 @@ def genes_of(tree: Tree) -> Iterator[int]:
             yield from genes_of(subtree)
 
 
+def assignments(tree: Tree, given: Mapping[int, int]) -> Iterator[dict[int, int]]:
+    """Every way to choose in the tree what `given` leaves open, first options first; each holds `given`."""
+    if isinstance(tree, Const):
+        yield dict(given)
+    elif isinstance(tree, Pick):
+        chosen = given.get(tree.gene)
+        for index, option in enumerate(tree.options):
+            if chosen is None or chosen == index:
+                yield from assignments(option, {**given, tree.gene: index})
+    else:
+        yield from _record_assignments(tree, given, 0)
+
+
+def _record_assignments(tree: Record, given: Mapping[int, int], field: int) -> Iterator[dict[int, int]]:
+    if field == len(tree.fields):
+        yield dict(given)
+        return
+    for chosen in assignments(tree.fields[field][1], given):
+        yield from _record_assignments(tree, chosen, field + 1)
+
+
 def picks_of(tree: Tree) -> Iterator[Pick]:
     """Every choice in the tree."""
     if isinstance(tree, Pick):

@@ -85,8 +85,9 @@ class ClutteredDigits(Spec):
         rng = np.random.default_rng([self.seed, STREAMS[part]])
         shown_N = _balanced(scans, count, rng)
         canvas_NHW = np.zeros((count, resolution, resolution), dtype=np.float32)
-        for _ in range(self.fragments):
-            _paste(canvas_NHW, self._fragment(scans, count, rng))
+        fragments_N = rng.integers(0, self.fragments + 1, size=count)
+        for index in range(self.fragments):
+            _paste(canvas_NHW, self._fragment(scans, fragments_N > index, rng))
         _paste(canvas_NHW, self._digit(scans.ink_NHW[shown_N], rng))
         canvas_NHW += np.float32(self.noise) * rng.standard_normal(canvas_NHW.shape, dtype=np.float32)
         np.clip(canvas_NHW, 0.0, 1.0, out=canvas_NHW)
@@ -108,7 +109,8 @@ class ClutteredDigits(Spec):
             extent=1.0,
         )
 
-    def _fragment(self, scans: Scans, count: int, rng: np.random.Generator) -> "Pieces":
+    def _fragment(self, scans: Scans, is_drawn_N: NDArray[np.bool_], rng: np.random.Generator) -> "Pieces":
+        count = len(is_drawn_N)
         ink_NHW = scans.ink_NHW[rng.integers(len(scans.labels_N), size=count)].astype(np.float32) / 16.0
         first_NXY = rng.integers(0, 5, size=(count, 2))
         row_N8, column_N8 = (
@@ -120,7 +122,7 @@ class ClutteredDigits(Spec):
             centre_NXY=rng.random((count, 2)),
             side_N=rng.uniform(self.smallest, self.largest, count),
             angle_N=self._angles(count, rng),
-            strength_N=rng.uniform(0.7, 1.0, count),
+            strength_N=rng.uniform(0.7, 1.0, count) * is_drawn_N,
             focus_NXY=(first_NXY + 1.5 - 3.5) / SCAN_SIDE,
             extent=0.625,
         )
@@ -197,7 +199,9 @@ def _sample(ink_NHW: Float, row_NPP: Float, column_NPP: Float) -> Float:
     column_NPP = np.clip(column_NPP + 1.0, 0.0, side - 2.0)
     top_NPP, left_NPP = row_NPP.astype(np.int32), column_NPP.astype(np.int32)
     down_NPP, right_NPP = row_NPP - top_NPP, column_NPP - left_NPP
-    corner_NPP = (np.arange(len(ink_NHW), dtype=np.int32) * side * side)[:, None, None] + top_NPP * side + left_NPP
+    corner_NPP = (
+        (np.arange(len(ink_NHW), dtype=np.int32) * side * side)[:, None, None] + top_NPP * side + left_NPP
+    )
     upper_NPP = flat[corner_NPP] * (1 - right_NPP) + flat[corner_NPP + 1] * right_NPP
     lower_NPP = flat[corner_NPP + side] * (1 - right_NPP) + flat[corner_NPP + side + 1] * right_NPP
     drawn_NPP: Float = upper_NPP * (1 - down_NPP) + lower_NPP * down_NPP

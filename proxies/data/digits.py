@@ -114,7 +114,9 @@ def read_scans() -> Scans:
     """
     spec = find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
-        raise DataError("the digit scans come with scikit-learn, which is not installed; pip install scikit-learn")
+        raise DataError(
+            "the digit scans come with scikit-learn, which is not installed; pip install scikit-learn"
+        )
     path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     table = _read_table(path) if path.is_file() else _load_table()
     found = hashlib.sha256(table.tobytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 # Shapes: N images, C channels, H height, W width.
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,11 +21,13 @@ class Split:
     """Square images and their labels, in memory.
 
     `images_NCHW` is uint8 (0 to 255; standardised by the trainer with the training split's own mean and
-    deviation) or float32 (used as it is). `labels_N` is int64, counted from 0.
+    deviation) or float32 (used as it is). `labels_N` is int64, counted from 0. `rejected` lists what the
+    source left out as unusable, with the reason.
     """
 
     images_NCHW: Images
     labels_N: Labels
+    rejected: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         images, labels = self.images_NCHW, self.labels_N
@@ -111,8 +112,3 @@ def check_labels(split: Split, num_classes: int, name: str) -> None:
 def as_channels(images_NHW: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Grey images as `channels` equal planes: (N, H, W) -> (N, C, H, W)."""
     return np.repeat(images_NHW[:, None], channels, axis=1)
-
-
-def class_counts(labels_N: Labels, num_classes: int) -> Sequence[int]:
-    """Images of each class."""
-    return [int(count) for count in np.bincount(labels_N, minlength=num_classes)]

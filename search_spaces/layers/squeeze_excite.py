@@ -27,5 +27,5 @@ class SqueezeExciteLayer(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool, reduce, restore, gate."""
         pooled_BC11 = x_BCHW.mean((2, 3), keepdim=True)
-        gate_BC11 = self.gate(self.restore(self.act(self.reduce(pooled_BC11))))
+        gate_BC11: Tensor = self.gate(self.restore(self.act(self.reduce(pooled_BC11))))
         return x_BCHW * gate_BC11

@@ -122,4 +122,5 @@ def test_the_file_system_is_that_of_the_deepest_mount(tmp_path):
     )
     assert filesystem_type(home / "runs", mounts) == "nfs4"
     assert filesystem_type(tmp_path, mounts) == "ext4"
+    assert filesystem_type(tmp_path / "my homeless", mounts) == "ext4"
     assert filesystem_type(tmp_path, tmp_path / "missing") is None

@@ -183,6 +183,21 @@ def test_matching_outcomes_of_a_sibling_are_copied_with_their_origin(ledger, tmp
     assert ledger.duplicates() == ()
 
 
+def test_a_copy_that_fails_half_way_copies_nothing(ledger, tmp_path):
+    sibling = tmp_path / "sibling.sqlite"
+    with Ledger.create(sibling) as other:
+        other.record(timing(1))
+        other.record(timing(2))
+    ledger._connection.execute(
+        "CREATE TEMP TRIGGER refuse BEFORE INSERT ON outcomes WHEN new.key = '" + timing(2).key + "'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with pytest.raises(LedgerError, match="no"):
+        ledger.copy_matching(sibling, lambda _: True, origin="sibling")
+    assert ledger.outcomes() == ()
+    assert ledger.record(timing(3))
+
+
 def test_a_changed_row_is_noticed_and_not_copied(ledger, tmp_path):
     sibling = tmp_path / "sibling.sqlite"
     with Ledger.create(sibling) as other:
@@ -281,6 +296,30 @@ def test_a_second_writer_is_refused_while_the_first_writes(ledger, path, monkeyp
         second.record(timing(1))
 
 
+def test_a_ledger_that_cannot_be_made_leaves_nothing(path, monkeypatch):
+    monkeypatch.setattr(
+        "results.schema._TABLES", "CREATE TABLE candidates (id); CREATE TABLE candidates (id);"
+    )
+    with pytest.raises(LedgerError, match="already exists"):
+        Ledger.create(path)
+    assert list(path.parent.iterdir()) == []
+    with pytest.raises(LedgerError, match="cannot be opened"):
+        Ledger.create(path.parent / "missing" / "ledger.sqlite")
+
+
+def test_where_there_are_no_hard_links_nothing_is_overwritten_either(path, monkeypatch):
+    def no_links(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    Ledger.create(path).close()
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="exists already"):
+        Ledger.create(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 # --- durability and other processes ------------------------------------------------------------------------
 
 
@@ -326,6 +365,52 @@ def test_another_process_reads_a_live_ledger(ledger, path):
     assert in_another_process(READER, path) == [1, [timing(1).key]]
     ledger.record(training(1))
     assert ledger.integrity_check() == ()
+
+
+WRITER = """
+import json, sys
+from pathlib import Path
+from proxies.records import Outcome
+from results.ledger import Ledger
+
+print("ready", flush=True)
+sys.stdin.readline()
+with Ledger.open(Path(sys.argv[1])) as ledger:
+    made = []
+    for number in range(60):
+        details = {"by": sys.argv[2]}
+        outcome = Outcome(key=f"key-{number}", kind="train", digest="d", status="ok", details=details)
+        if ledger.record(outcome):
+            made.append(outcome.key)
+print(json.dumps(made))
+"""
+
+
+def test_two_processes_that_record_the_same_keys_make_each_row_once(path):
+    Ledger.create(path).close()
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        for name in ("a", "b")
+    ]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    made = [json.loads(writer.communicate(timeout=60)[0]) for writer in writers]
+    keys = {f"key-{number}" for number in range(60)}
+    assert sorted(made[0] + made[1]) == sorted(keys)
+    with Ledger.open(path, read_only=True) as ledger:
+        by = {outcome.key: outcome.details["by"] for outcome in ledger.outcomes()}
+        assert by == {key: "a" if key in made[0] else "b" for key in keys}
+        assert {outcome.key for outcome in ledger.duplicates()} == keys  # kept for audit, by the one too late
+        assert ledger.integrity_check() == ()
 
 
 def test_a_closed_ledger_is_one_file_and_stays_one_when_read(path):

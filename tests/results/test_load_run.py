@@ -108,6 +108,20 @@ def test_metrics_are_means_over_ok_seeds_and_the_last_timing(root):
     assert result.seconds == pytest.approx(2 * 1.5 + 3 * 4.0)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "status", "step_ms"),
+    [
+        ("ok", "unstable", "ok", 10.0),
+        ("unstable", "ok", "ok", 12.0),
+        ("unstable", "unstable", "unstable", 12.0),
+    ],
+)
+def test_a_repeated_timing_counts_unless_only_the_first_was_accepted(root, first, second, status, step_ms):
+    timings = [timing(1, 10.0, status=first, key="first"), timing(1, 12.0, status=second, key="second")]
+    result = status_of(root, [*timings, training(1)])
+    assert (result.status, result.step_ms) == (status, step_ms)
+
+
 def test_what_was_not_measured_is_none(root):
     result = status_of(root, [timing(1, status="oom", reason="no memory")])
     assert result.accuracy is None
@@ -292,6 +306,16 @@ def test_a_run_that_is_going_on_can_be_looked_at(root):
         ledger.record(training(1))
         assert [result.status for result in run.candidates()] == ["pending"]
         assert [result.status for result in run.reload().candidates()] == ["ok"]
+
+
+def test_the_records_of_a_candidate_have_their_details(root):
+    run = load_run(make_run(root, [timing(1), training(2), training(1, status="oom", reason="no memory")]))
+    records = run.records(run.candidate(1))
+    assert [record.outcome for record in records] == [
+        timing(1),
+        training(1, status="oom", reason="no memory"),
+    ]
+    assert all(record.is_intact and record.attempt == 1 for record in records)
 
 
 def test_outcomes_copied_from_another_run_are_told(root):

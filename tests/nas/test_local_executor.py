@@ -1,0 +1,266 @@
+"""Worker processes: replacement, devices, locks, limits on whole trees, and what they leave alone."""
+
+import multiprocessing
+import os
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from nas.executors.local import LocalExecutor
+from nas.executors.protocol import ExecutorError
+from proxies.detection import Device
+from proxies.device_lock import exclusive, lock_folder
+from proxies.hardware import Defaults, HardwareProfile, Match, MemoryRange, ResolvedHardware
+from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob
+from proxies.worker import WorkerSettings
+
+PATIENCE_SECONDS = 60.0
+_leaked: list[bytearray] = []
+
+
+def _allocate(num_bytes: int, seconds: float) -> None:
+    held = bytearray(num_bytes)
+    time.sleep(seconds)
+    del held
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Does what the digest says; every outcome tells the process, its device and its temporary folder."""
+
+    def run(self, job: TimeJob | TrainJob, report: Any) -> Outcome:
+        if job.digest == "fail":
+            raise ValueError
+        if job.digest == "leak":
+            _leaked.append(bytearray(64 * 2**20))
+        if job.digest == "litter":
+            Path(tempfile.mkstemp()[1]).write_text("litter")
+        if job.digest == "print":
+            print("NOISE")
+        if job.digest == "delegate":
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                assert pool.map(abs, [-1, -2, -3]) == [1, 2, 3]
+        if job.digest == "wide":
+            children = [multiprocessing.Process(target=_allocate, args=(100 * 2**20, 30.0)) for _ in range(4)]
+            for child in children:
+                child.start()
+            for child in children:
+                child.join()
+        if job.digest == "hog":
+            _allocate(400 * 2**20, 30.0)
+        if job.digest == "flood":
+            for step in range(20_000):
+                report(step, {"accuracy": 0.5})
+        if job.digest == "wait":
+            while report(1, {"pid": float(os.getpid())}) == "continue":
+                time.sleep(0.02)
+        details = {
+            "pid": os.getpid(),
+            "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "folder": tempfile.gettempdir(),
+        }
+        return Outcome(key=job.key, kind=job.kind, digest=job.digest, status="ok", details=details)
+
+
+def train(digest: str = "ok", seed: int = 0) -> TrainJob:
+    return TrainJob(digest=digest, architecture={}, task_fingerprint="t", seed=seed)
+
+
+def time_job() -> TimeJob:
+    settings = TimingSettings(resolution=8, batch_size=1)
+    return TimeJob(digest="ok", architecture={}, hardware_fingerprint="h", settings=settings)
+
+
+def hardware(*devices: Device) -> ResolvedHardware:
+    kind = devices[0].kind
+    match = None if kind == "cpu" else Match(name="test", memory_gib=MemoryRange(low=0.0, high=1.0))
+    profile = HardwareProfile(name="test", kind=kind, match=match, defaults=Defaults(batch_size=1))
+    return ResolvedHardware(profile=profile, devices=devices, torch_version=None)
+
+
+def settings(**fields: Any) -> WorkerSettings:
+    return WorkerSettings(**{"runner": Runner(), "preload": (), **fields})
+
+
+@pytest.fixture
+def private_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Device locks that no other test run shares."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return lock_folder()
+
+
+def outcome_of(executor: LocalExecutor, job: TrainJob | TimeJob) -> Outcome:
+    executor.submit(job)
+    return next_outcome(executor)
+
+
+def next_outcome(executor: LocalExecutor) -> Outcome:
+    while True:
+        events = executor.wait(PATIENCE_SECONDS)
+        assert events, "nothing happened"
+        for event in events:
+            if isinstance(event, Outcome):
+                return event
+
+
+def next_report(executor: LocalExecutor) -> Partial:
+    events = executor.wait(PATIENCE_SECONDS)
+    assert isinstance(events[0], Partial)
+    return events[0]
+
+
+def test_a_worker_serves_many_jobs_and_is_then_replaced() -> None:
+    with LocalExecutor(settings(max_jobs=3)) as executor:
+        pids = [outcome_of(executor, train(seed=seed)).details["pid"] for seed in range(7)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+
+
+def test_a_worker_is_replaced_after_a_failure() -> None:
+    with LocalExecutor(settings()) as executor:
+        before = outcome_of(executor, train()).details["pid"]
+        assert outcome_of(executor, train(seed=1)).details["pid"] == before
+        assert outcome_of(executor, train("fail")).status == "error"
+        assert outcome_of(executor, train(seed=2)).details["pid"] != before
+
+
+def test_a_worker_that_grows_is_replaced() -> None:
+    with LocalExecutor(settings(max_growth_bytes=100 * 2**20)) as executor:
+        pids = [outcome_of(executor, train("leak", seed)).details["pid"] for seed in range(5)]
+    assert len(set(pids)) == 2
+
+
+def test_an_idle_worker_that_dies_is_replaced() -> None:
+    with LocalExecutor(settings()) as executor:
+        worker = psutil.Process(outcome_of(executor, train()).details["pid"])
+        worker.kill()
+        worker.wait(10)
+        assert outcome_of(executor, train(seed=1)).status == "ok"
+
+
+def test_each_worker_sees_its_own_device_alone(private_locks: Path) -> None:
+    devices = [Device(kind="cuda", index=index, name="test", uuid=f"GPU-{index}") for index in range(2)]
+    with LocalExecutor(settings(hardware=hardware(*devices)), workers=2) as executor:
+        for seed in range(2):
+            executor.submit(train("wait", seed))
+            next_report(executor)
+        for seed in range(2):
+            executor.stop(train("wait", seed).key)
+        seen = {next_outcome(executor).details["visible"] for _ in range(2)}
+    assert seen == {"GPU-0", "GPU-1"}
+
+
+def test_timing_waits_until_trainings_on_its_device_are_over(private_locks: Path) -> None:
+    cpu = Device(kind="cpu", index=0, name="test")
+    with LocalExecutor(settings(hardware=hardware(cpu)), workers=3) as executor:
+        for seed in range(2):
+            executor.submit(train("wait", seed))
+            next_report(executor)
+        executor.submit(time_job())
+        for seed in range(2):
+            executor.stop(train("wait", seed).key)
+        kinds = [next_outcome(executor).kind for _ in range(3)]
+    assert kinds == ["train", "train", "time"]
+
+
+def test_the_deadline_counts_from_when_the_device_is_free(private_locks: Path) -> None:
+    cpu = Device(kind="cpu", index=0, name="test")
+    with LocalExecutor(settings(hardware=hardware(cpu), timeout_seconds=0.5)) as executor:
+        with exclusive(cpu.lock_name, folder=private_locks):
+            executor.submit(train())
+            assert executor.wait(1.0) == []
+        assert next_outcome(executor).status == "ok"
+        waiting = outcome_of(executor, train("hog"))
+    assert (waiting.status, waiting.reason) == ("timeout", "passed its deadline of 0.5 s")
+
+
+def test_a_job_may_have_processes_of_its_own() -> None:
+    with LocalExecutor(settings()) as executor:
+        assert outcome_of(executor, train("delegate")).status == "ok"
+
+
+def test_memory_is_limited_for_a_job_with_all_its_processes() -> None:
+    with LocalExecutor(settings(memory_limit_bytes=200 * 2**20)) as executor:
+        outcome = outcome_of(executor, train("wide"))
+    assert outcome.status == "oom", outcome
+    assert re.match(r"held more than \d+ bytes", outcome.reason or "")
+
+
+def test_resident_memory_is_watched_where_drivers_map_terabytes(private_locks: Path) -> None:
+    gpu = Device(kind="cuda", index=0, name="test", uuid="GPU-0")
+    with LocalExecutor(settings(hardware=hardware(gpu), memory_limit_bytes=200 * 2**20)) as executor:
+        outcome = outcome_of(executor, train("hog"))
+    assert outcome.status == "oom", outcome
+
+
+def test_reports_pile_up_without_harm_while_nobody_listens() -> None:
+    with LocalExecutor(settings()) as executor:
+        executor.submit(train("flood"))
+        executor.submit(train(seed=1))
+        events: list[Any] = []
+        while sum(isinstance(event, Outcome) for event in events) < 2:
+            events += executor.wait(PATIENCE_SECONDS)
+    steps = [event.step for event in events if isinstance(event, Partial)]
+    assert steps == list(range(20_000))
+
+
+def test_temporary_files_go_with_the_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with LocalExecutor(settings()) as executor:
+        folder = Path(outcome_of(executor, train("litter")).details["folder"])
+        assert folder.is_relative_to(tmp_path)
+        assert len(list(folder.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_a_job_prints_reaches_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with LocalExecutor(settings()) as executor:
+        outcome_of(executor, train("print"))
+        outcome_of(executor, train("fail"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_process_listens_on_a_socket() -> None:
+    with LocalExecutor(settings(), workers=2) as executor:
+        outcome_of(executor, train())
+        below = psutil.Process().children(recursive=True)
+        assert len(below) >= 4
+        for process in below:
+            for kind in ("inet", "unix"):
+                assert [c for c in process.net_connections(kind) if c.status == psutil.CONN_LISTEN] == []
+
+
+def test_a_spool_that_cannot_be_written_breaks_the_executor_not_the_job(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with LocalExecutor(settings(spool=tmp_path / "file")) as executor:
+        executor.submit(train())
+        with pytest.raises(ExecutorError, match=r"could not be stored .*free space there, then resume"):
+            next_outcome(executor)
+
+
+def test_a_module_that_cannot_be_loaded_breaks_the_executor() -> None:
+    with LocalExecutor(settings(preload=("no_such_module",))) as executor:
+        executor.submit(train())
+        with pytest.raises(ExecutorError, match="no_such_module cannot be loaded in the worker processes"):
+            next_outcome(executor)
+
+
+def test_settings_that_cannot_travel_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Local:
+        def run(self, job: Any, report: Any) -> Any:
+            raise NotImplementedError
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ExecutorError, match="cannot be sent to worker processes.*define the task at the top level"):
+        LocalExecutor(settings(runner=Local()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_than_one_worker_is_refused() -> None:
+    with pytest.raises(ValueError, match="workers is 0; at least one is needed"):
+        LocalExecutor(settings(), workers=0)
