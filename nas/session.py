@@ -19,12 +19,13 @@ from nas.executors.protocol import Executor
 from nas.objectives import Bound, broken_bound
 from nas.progress import Progress, ProgressEvent
 from nas.reuse import Reuse
+from nas.standing import Standing
 from nas.strategies.protocol import Evaluation, Strategy
 from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob
 from proxies.spool import Spool
 from results.entries import Candidate
 from results.ledger import Ledger
-from results.pareto import Objective, default_reference, hypervolume, non_dominated
+from results.pareto import Objective, non_dominated
 from search_spaces.architecture import Architecture, cost
 from search_spaces.document import architecture_from_document
 from search_spaces.space import Space
@@ -116,6 +117,10 @@ class Session:
     _proposed: int = 0
     _is_exhausted: bool = False
     _started: float = 0.0
+    _standing: Standing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._standing = Standing(self.objectives)
 
     def run(self) -> None:
         """Spend the budget. Returns when every candidate is settled.
@@ -224,8 +229,10 @@ class Session:
             values=values,
             is_provisional=any(outcome.status == "unstable" for outcome in outcomes),
         )
+        if values:
+            self._standing.add(values)
         self._report()
-        failures = sum(not evaluation.is_measured for evaluation in self._settled.values())
+        failures = len(self._settled) - self._standing.measured
         if self.budget.max_failed is not None and failures > self.budget.max_failed:
             reason = next((o.reason for o in outcomes if o.reason), "no reason given")
             raise StoppedEarlyError(
@@ -286,19 +293,17 @@ class Session:
         return self.budget.seconds is not None and self.clock() - self._started >= self.budget.seconds
 
     def _report(self) -> None:
-        measured = [evaluation.values for evaluation in self._settled.values() if evaluation.is_measured]
         done, total = len(self._settled), self.budget.candidates
         elapsed = self.clock() - self._started
-        reference = default_reference(measured, self.objectives)
         self.progress.update(
             ProgressEvent(
                 evaluated=done,
                 total=total,
-                failed=done - len(measured),
-                front_size=len(non_dominated(measured, self.objectives)),
-                hypervolume=None if reference is None else hypervolume(measured, self.objectives, reference),
+                failed=done - self._standing.measured,
+                front_size=len(self._standing.front),
+                hypervolume=self._standing.hypervolume(),
                 elapsed_seconds=elapsed,
-                eta_seconds=elapsed / done * (total - done) if done else None,
+                eta_seconds=elapsed / done * (total - done),
             )
         )
 

@@ -67,7 +67,7 @@ def _increasing(reader: Reader, node: Fields, path: str, stages: Sequence[StageT
     if field is None:
         return None
     if not _is_number(field):
-        numbers = ", ".join(name for name in sorted(_run_fields()) if _is_number(name))
+        numbers = ", ".join(name for name in sorted(known_fields()) if _is_number(name))
         message = f"{field} is not a number; numbers: {numbers}"
         reader.report(node.key_marks["increasing"], f"{path}.increasing", message)
     return Increasing(path=field, strict=isinstance(strict, Scalar) and strict.value is True)
@@ -83,7 +83,7 @@ def _forbid(reader: Reader, node: Fields, path: str, stages: Sequence[StageTrees
     pairs = []
     for name, value in values.fields:
         place = f"{path}.forbid.{shorten(name)}"
-        if name not in _run_fields():
+        if name not in known_fields():
             _report_field(reader, Scalar(name, name, values.key_marks[name]), f"{path}.forbid")
             continue
         checked = _value(reader, value, place, name)
@@ -124,7 +124,7 @@ def _stage_indices(reader: Reader, node: Fields, path: str, count: int) -> froze
 # --- fields of a run, their types and their values ------------------------------------------------------
 
 
-def _run_fields() -> dict[str, list[Leaf]]:
+def known_fields() -> dict[str, list[Leaf]]:
     """Every path into a run that a rule may speak of, with the types of the scalars found there."""
     fields: dict[str, list[Leaf]] = {}
 
@@ -149,13 +149,13 @@ def _run_fields() -> dict[str, list[Leaf]]:
 
 
 def _is_number(field: str) -> bool:
-    types = {leaf.adapter.json_schema().get("type") for leaf in _run_fields()[field]}
+    types = {leaf.adapter.json_schema().get("type") for leaf in known_fields()[field]}
     return bool(types) and types <= {"integer", "number"}
 
 
 def _field(reader: Reader, node: Fields, key: str, path: str) -> str | None:
     found = node.get(key)
-    if isinstance(found, Scalar) and found.value in _run_fields():
+    if isinstance(found, Scalar) and found.value in known_fields():
         return str(found.value)
     if found is not None:
         _report_field(reader, found, f"{path}.{key}")
@@ -163,7 +163,7 @@ def _field(reader: Reader, node: Fields, key: str, path: str) -> str | None:
 
 
 def _report_field(reader: Reader, node: Node, path: str) -> None:
-    known = sorted(_run_fields())
+    known = sorted(known_fields())
     shown = shorten(node.text) if isinstance(node, Scalar) else "this"
     message = f"{shown!r} is not a field of a run{suggest(shown, known)}; known: {', '.join(known)}"
     reader.report(node.mark, path, message)
@@ -195,7 +195,7 @@ def _value(reader: Reader, node: Node, path: str, field: str) -> tuple[Any] | No
         reader.report(node.mark, path, message)
         return None
     problems = []
-    for leaf in _run_fields()[field]:
+    for leaf in known_fields()[field]:
         try:
             return (leaf.adapter.validate_python(node.value, strict=True),)
         except ValidationError as error:

@@ -9,24 +9,17 @@ the first of them in lexicographic order.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.architecture import (
-    Architecture,
-    Recipe,
-    Stage,
-    head_cost,
-    stage_cost,
-    stem_cost,
-)
+from search_spaces.architecture import DEFAULT_RESOLUTION, Architecture, Recipe, Stage
 from search_spaces.coincidence import Redundancies, redundancies
-from search_spaces.cost import Cost, output_side
 from search_spaces.counting import Chain, chosen_value, read_genes
 from search_spaces.limits import InfeasibleError, Limit
 from search_spaces.matching import Matcher, Slot
+from search_spaces.population import Costs, PopulationCosts
 from search_spaces.rules import Rule, run_fields
 from search_spaces.schema import RunValue
 from search_spaces.tree import Const, Gene, Pick, Record, Tree, build, genes_of
@@ -39,15 +32,6 @@ MAX_UNIFORM_ATTEMPTS = 10_000
 MAX_CACHED = 200_000
 _MIN_BATCH = 1_024
 _ABSENT = RunValue(0, 1, None)  # type: ignore[arg-type]
-
-
-class Costs(NamedTuple):
-    """Exact costs of a population, one int64 vector each; see `search_spaces.cost`."""
-
-    params: Genes
-    active_params: Genes
-    macs: Genes
-    activation_bytes: Genes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +48,6 @@ class Space:
     seeds: tuple[Architecture, ...] = ()
     notes: str | None = field(default=None, compare=False)
     _block_cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    _cost_cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     # --- size and membership -----------------------------------------------------------------------------
 
@@ -89,7 +72,7 @@ class Space:
     @property
     def resolution(self) -> int:
         """Pixels at which costs are stated and limits apply: the recipe's evaluation resolution, else 224."""
-        return self.recipe.eval_resolution or 224
+        return self.recipe.eval_resolution or DEFAULT_RESOLUTION
 
     @property
     def coincidences(self) -> tuple[tuple[str, str], ...]:
@@ -213,10 +196,6 @@ class Space:
         )
         return tuple(tuple(sorted(set(genes_of(tree)))) for tree in trees)
 
-    @cached_property
-    def _local_genes(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(sorted(set(genes_of(slot.tree)))) for slot in self.slots)
-
     # --- drawing -------------------------------------------------------------------------------------------
 
     def sample(self, rng: np.random.Generator, size: int | None = None, *, uniform: bool = False) -> Genes:
@@ -254,7 +233,7 @@ class Space:
                 return genes
         merging = ", ".join(map(" and ".join, self.coincidences)) or "none"
         raise ValueError(
-            f"none of {MAX_UNIFORM_ATTEMPTS:,} genotypes of {self.name} was the first of its architecture: runs"
+            f"none of {MAX_UNIFORM_ATTEMPTS:,} genotypes of {self.name} was its architecture's first: runs"
             f" can merge ({merging}), choices make no difference ({', '.join(self.inert_choices) or 'none'});"
             " sample without uniform=True"
         )
@@ -404,111 +383,20 @@ class Space:
     def costs(self, genes: Genes, resolution: int | None = None, num_classes: int = 1000) -> Costs:
         """Exact costs of a population, equal to `cost` of each decoded member.
 
-        Runs are costed once for each distinct run in its surroundings and looked up for the others.
+        Each distinct run is costed once in each of its surroundings; see `search_spaces.population`.
 
         Raises:
-            ValueError: a resolution or class count below 1.
+            ValueError: a resolution or class count below 1, or genes that decode to nothing.
         """
         genes = np.asarray(genes)
         side = self.resolution if resolution is None else resolution
         if side < 1 or num_classes < 1:
             raise ValueError(f"resolution {side} and num_classes {num_classes} must be at least 1")
-        totals = np.zeros((4, len(genes)), dtype=np.int64)
-        fixed, fixed_index = self._fixed_values(genes)
-        stems = [stem_cost(f["stem"], f["input"].channels, side, f["padding"])[0] for f in fixed]
-        totals += _gather(stems, fixed_index)
-        # All stems of a space have one stride unless it is itself a choice: then sides differ by row.
-        in_side = np.array([output_side(side, f["stem"].stride) for f in fixed], dtype=np.int64)[fixed_index]
-        in_width = np.array([f["stem"].width for f in fixed], dtype=np.int64)[fixed_index]
-        pending = np.ones(len(genes), dtype=np.int64)
-        stage = -1
-        for slot in self.slots:
-            if slot.stage != stage:
-                stage, pending = slot.stage, np.full(len(genes), slot.stride, dtype=np.int64)
-            costed = self._costed_genes[slot.slot]
-            state = np.column_stack([genes[:, costed], fixed_index, in_width, in_side, pending])
-            rows, index = _unique_rows(state)
-            runs = [self._run_cost(slot, tuple(row), fixed) for row in rows.tolist()]
-            depth, width = self._shape(slot, genes, runs, index)
-            present = depth > 0
-            totals += np.where(present, _gather([run.first for run in runs], index), 0)
-            totals += np.where(present, depth - 1, 0) * _gather([run.rest for run in runs], index)
-            in_side = np.where(present, np.array([run.side for run in runs], dtype=np.int64)[index], in_side)
-            in_width = np.where(present, width, in_width)
-            pending = np.where(present, 1, pending)
-        rows, index = _unique_rows(np.column_stack([fixed_index, in_width, in_side]))
-        heads = [head_cost(fixed[f]["head"], width, last, num_classes) for f, width, last in rows.tolist()]
-        totals += _gather(heads, index)
-        return Costs(*totals)
-
-    def _fixed_values(self, genes: Genes) -> tuple[list[dict[str, Any]], Genes]:
-        columns = sorted(set(genes_of(self.fixed)))
-        rows, index = _unique_rows(genes[:, columns])
-        values = []
-        for row in rows.tolist():
-            chosen = dict(zip(columns, row, strict=True))
-            values.append(build(self.fixed, chosen.__getitem__))
-        return values, index
+        return self._population.costs(genes, side, num_classes)
 
     @cached_property
-    def _costed_genes(self) -> tuple[tuple[int, ...], ...]:
-        """For each slot the genes that decide what one of its blocks costs; not its depth, where apart."""
-        return tuple(
-            tuple(sorted({gene for key in ("width", "block") for gene in genes_of(slot.tree.get(key))}))
-            if isinstance(slot.tree, Record)
-            else self._local_genes[slot.slot]
-            for slot in self.slots
-        )
-
-    @staticmethod
-    def _shape(slot: Slot, genes: Genes, runs: list["_RunCost"], index: Genes) -> tuple[Genes, Genes]:
-        """Depth and width of a slot's run for each row."""
-        width = np.array([run.width for run in runs], dtype=np.int64)[index]
-        if isinstance(slot.tree, Record):
-            return _integers(slot.tree.get("depth"), genes), width
-        return np.array([run.depth for run in runs], dtype=np.int64)[index], width
-
-    def _run_cost(self, slot: Slot, state: tuple[int, ...], fixed: list[dict[str, Any]]) -> "_RunCost":
-        """Cost of the first block of a run in its surroundings, and of each further one."""
-        *local, fixed_index, in_width, side, pending = state
-        padding = fixed[fixed_index]["padding"]
-        key = (slot.slot, *local, padding, in_width, side, pending)
-        cached: _RunCost | None = self._cost_cache.get(key)
-        if cached is None:
-            chosen = dict(zip(self._costed_genes[slot.slot], local, strict=True))
-            cached = _run_cost(slot.tree, chosen, in_width, side, pending, padding)
-            if len(self._cost_cache) < MAX_CACHED:
-                self._cost_cache[key] = cached
-        return cached
-
-
-class _RunCost(NamedTuple):
-    """What a run costs: its first block, and each of the others."""
-
-    first: Cost
-    rest: Cost
-    depth: int
-    width: int
-    side: int
-
-
-def _run_cost(
-    tree: Tree, chosen: Mapping[int, int], in_width: int, side: int, stride: int, padding: str
-) -> _RunCost:
-    while isinstance(tree, Pick):
-        tree = tree.options[chosen[tree.gene]]
-    assert isinstance(tree, Record)
-    # In an absent run genes stand at -1 and pick any option: its cost is not used.
-    depth_tree = tree.get("depth")
-    known = all(gene in chosen for gene in genes_of(depth_tree))
-    depth = int(build(depth_tree, chosen.__getitem__)) if known else 1
-    width_tree, block_tree = tree.get("width"), tree.get("block")
-    width = build(width_tree, chosen.__getitem__)
-    block = build(block_tree, chosen.__getitem__)
-    stage = Stage(stride=stride, depth=1, width=width, block=block)
-    first, out = stage_cost(stage, in_width, side, padding)
-    rest, _ = stage_cost(Stage(stride=1, depth=1, width=width, block=block), width, out, padding)
-    return _RunCost(first, rest, depth, width, out)
+    def _population(self) -> PopulationCosts:
+        return PopulationCosts(self.fixed, self.slots, self.genes)
 
 
 def _integers(tree: Tree, genes: Genes) -> Genes:
@@ -520,28 +408,3 @@ def _integers(tree: Tree, genes: Genes) -> Genes:
             values[mask] = option.value if isinstance(option, Const) else _integers(option, genes)[mask]
         return values
     return np.full(len(genes), chosen_value(tree, {}), dtype=np.int64)
-
-
-def _unique_rows(matrix: Genes) -> tuple[Genes, Genes]:
-    """The distinct rows of an integer matrix, and for each row the index of its like.
-
-    Rows are packed into one integer each where they fit, since sorting integers is far quicker than
-    sorting rows.
-    """
-    if matrix.shape[1] == 0 or len(matrix) == 0:
-        return matrix[:1], np.zeros(len(matrix), dtype=np.int64)
-    low = matrix.min(axis=0)
-    spans = matrix.max(axis=0) - low + 1
-    if float(np.prod(spans.astype(np.float64))) >= 2.0**62:
-        rows, index = np.unique(matrix, axis=0, return_inverse=True)
-        return rows, index.reshape(-1)
-    packed = np.zeros(len(matrix), dtype=np.int64)
-    for column in range(matrix.shape[1]):
-        packed = packed * spans[column] + (matrix[:, column] - low[column])
-    _, first, index = np.unique(packed, return_index=True, return_inverse=True)
-    return matrix[first], index.reshape(-1)
-
-
-def _gather(costs: list[Any], index: Genes) -> Genes:
-    """Costs by index as a (4, N) matrix."""
-    return np.array(costs, dtype=np.int64).reshape(-1, 4).T[:, index]

@@ -22,7 +22,9 @@ def _odd(kernel: int) -> int:
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Depth = Annotated[int, Field(ge=0, le=1_000)]
-Kernel = Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)]
+Kernel = Annotated[
+    int, Field(ge=1, le=31, json_schema_extra={"not": {"multipleOf": 2}}), AfterValidator(_odd)
+]
 Expand = Annotated[int, Field(ge=1, le=64)]
 Ratio = Annotated[float, Field(gt=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]

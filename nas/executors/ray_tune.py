@@ -10,12 +10,13 @@ import contextlib
 import logging
 import multiprocessing.spawn
 import os
+import re
 import shutil
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from multiprocessing.reduction import ForkingPickler
@@ -59,6 +60,8 @@ LISTEN_SECONDS = 0.2
 COLLECT_SECONDS = 1.0
 CLOSE_SECONDS = 20.0
 MAX_FAILED_STARTS = 3
+_IS_INTERNAL = re.compile(r"node:|memory$|object_store_memory$|.*_group_")
+"""Resources that Ray makes up: nodes, memory, placement groups."""
 PACKAGES = ("search_spaces", "proxies", "results", "nas", "cli")
 
 _JOB: TypeAdapter[TimeJob | TrainJob] = TypeAdapter(Job)
@@ -172,11 +175,16 @@ class RayTuneExecutor:
         self, settings: WorkerSettings, address: str | None, py_modules: Sequence[Path], *, insecure: bool
     ) -> None:
         refuse_open_cluster(insecure=insecure)
+        if address is not None:
+            require_reachable(address)
         payload, main = _packed(settings if address is None else replace(settings, spool=None))
         self._resources.enter_context(environment(ENVIRONMENT))
+        self._resources.enter_context(_silence())
         folder = make_folder()
         self._resources.callback(shutil.rmtree, folder, ignore_errors=True)
-        if not ray.is_initialized():
+        if ray.is_initialized():
+            _require_same_cluster(address)
+        else:
             self._resources.callback(ray.shutdown)
             if address is None:
                 _start_cluster(settings, self._num_workers, folder)
@@ -343,6 +351,18 @@ class StopWhenClosing(tune.Stopper):  # type: ignore[misc]
         return {}
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Ray's and Tune's loggers from the terminal; what matters is told by errors of our own."""
+    logger = logging.getLogger("ray")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _start_cluster(settings: WorkerSettings, workers: int, folder: Path) -> None:
     """Start a cluster of this machine's own."""
     gpus = 0 if settings.is_on_cpu or settings.hardware is None else len(settings.hardware.devices)
@@ -360,11 +380,20 @@ def _start_cluster(settings: WorkerSettings, workers: int, folder: Path) -> None
 
 def _join_cluster(address: str, py_modules: Sequence[Path]) -> None:
     """Connect to a cluster, and give it the code to run."""
-    require_reachable(address)
     modules = [str(Path(import_module(name).__path__[0])) for name in PACKAGES]
     modules += [str(path) for path in py_modules]
     with environment({}, without=("RAY_ADDRESS",)), own_sigterm():
         _init(address=address, runtime_env={"py_modules": modules})
+
+
+def _require_same_cluster(address: str | None) -> None:
+    """Ray is at most once in a process; see that it is connected to the cluster that is asked for."""
+    connected = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", connected):
+        raise ExecutorError(
+            f"this process is connected to the Ray cluster at {connected}, not {address}; "
+            "call ray.shutdown() first, or leave the address out"
+        )
 
 
 def _init(**arguments: Any) -> None:
@@ -372,7 +401,7 @@ def _init(**arguments: Any) -> None:
         ray.init(
             include_dashboard=False if arguments["address"] == "local" else None,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,
             **arguments,
         )
     except Exception as error:
@@ -402,7 +431,7 @@ def _require(needs: dict[str, float]) -> None:
     has = ray.cluster_resources()
     missing = [name for name, amount in needs.items() if has.get(name, 0.0) < amount]
     if missing:
-        kinds = sorted(name for name in has if not name.startswith(("node:", "memory", "object_store")))
+        kinds = sorted(name for name in has if not _IS_INTERNAL.match(name))
         listed = ", ".join(f"{name} {has[name]:g}" for name in kinds)
         raise ExecutorError(
             f"the Ray cluster has no {' and no '.join(missing)} (it has {listed}); "

@@ -33,7 +33,9 @@ def run_here(capsys, *arguments) -> Ended:
 
 
 def environment(**changes):
-    found = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    """A user's environment: nothing that changes what is written, or when."""
+    unusual = ("NO_COLOR", "COLUMNS", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
+    found = {key: value for key, value in os.environ.items() if key not in unusual}
     return {**found, "PYTHONPATH": str(ROOT), **changes}
 
 

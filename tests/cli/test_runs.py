@@ -4,6 +4,7 @@ import pytest
 from nas_program import assert_one_problem, run_here
 from recorded_run import MEASURED, architecture, make_run
 
+from results.errors import RunWriteError
 from results.frame import COLUMNS
 from results.run import load_run
 from search_spaces.document import load_architecture
@@ -148,6 +149,14 @@ def test_a_run_without_a_front_has_nothing_to_export(capsys, runs, tmp_path):
     (runs / "first" / "ledger.sqlite").unlink()
     assert_one_problem(run_here(capsys, "export", "first", "--out", tmp_path / "x"), 1, "nothing to export")
     assert "no front" in run_here(capsys, "show", "first").out
+
+
+def test_a_full_disk_under_an_export_is_a_failure_and_nothing_to_resume(capsys, runs, monkeypatch):
+    def export(run, *, top, out):
+        raise RunWriteError("x.yaml could not be written (No space left on device)")
+
+    monkeypatch.setattr("nas.api.export", export)
+    assert_one_problem(run_here(capsys, "export", "first", "--out", "x"), 1, "No space left")
 
 
 def test_an_export_that_cannot_be_written_is_a_failure(capsys, runs, tmp_path):

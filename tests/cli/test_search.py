@@ -216,6 +216,12 @@ def test_without_ray_the_remedy_is_named_and_nothing_is_made(capsys, searches, t
     assert run_here(capsys, "search", "--executor", "local").code == 0
 
 
+def test_hardware_is_refused_before_anything_else(capsys, searches, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert_one_problem(run_here(capsys, "search", "--hardware", "tpu-v6e", "--space", "none"), 4, "'tpu-v6e'")
+    assert searches.configs == []
+
+
 def test_a_dry_run_starts_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = [

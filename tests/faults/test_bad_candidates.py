@@ -1,60 +1,25 @@
-"""A zoo of bad candidates among good ones: each costs itself alone, on either executor."""
+"""A zoo of bad candidates among good ones: each costs itself alone. On Ray: tests/nas/test_ray_executor.py."""
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import mark, marked
-from zoo import BAD, BAD_METRICS, GOOD, ZooRunner, ZooTask, job_named
+from zoo import BAD, BAD_METRICS, LIMITS, ZooRunner, ZooTask, check_zoo, job_named, run_all, zoo_jobs
 
 from nas.executors.local import LocalExecutor
-from nas.executors.protocol import Executor
 from proxies.records import Outcome, TrainJob
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 
 __all__ = ["mark"]  # a fixture
 
-LIMITS: dict[str, Any] = {"timeout_seconds": 2.0, "memory_limit_bytes": 256 * 1024**2}
 TINY_ARCHITECTURE = {
     "schema": "nas.architecture/1",
     "stem": {"width": 8},
     "stages": [{"depth": 1, "width": 8, "block": {"op": "fused_mbconv", "expand": 1}}],
     "head": {"width": 16},
 }
-
-
-def run_all(executor: Executor, jobs: list[TrainJob]) -> dict[str, list[Outcome]]:
-    """Submit everything at once; the outcomes of each key."""
-    for job in jobs:
-        executor.submit(job)
-    outcomes: dict[str, list[Outcome]] = {job.key: [] for job in jobs}
-    while not all(outcomes.values()):
-        events = executor.wait(60.0)
-        assert events, "nothing happened for a minute"
-        for event in events:
-            if isinstance(event, Outcome):
-                outcomes[event.key].append(event)
-    return outcomes
-
-
-def zoo_jobs() -> list[TrainJob]:
-    """Every bad candidate, with a good one after each."""
-    jobs = []
-    for seed, name in enumerate(BAD):
-        jobs += [job_named(name), job_named("good", seed)]
-    return [*jobs, job_named("flood_output")]
-
-
-def check_zoo(outcomes: dict[str, list[Outcome]]) -> None:
-    for job in zoo_jobs():
-        (outcome,) = outcomes[job.key]
-        _, status, reason = BAD.get(job.digest, (None, "ok", None))
-        assert outcome.status == status, outcome
-        assert reason is None or re.search(reason, outcome.reason or ""), outcome.reason
-        assert outcome.reason is None or ("\n" not in outcome.reason and len(outcome.reason) < 700)
-        assert outcome.metrics == ({"accuracy": 0.5} if status == "ok" else {})
 
 
 def test_each_bad_candidate_costs_itself_alone(mark: str, tmp_path: Path) -> None:
@@ -101,6 +66,3 @@ def test_the_zoo_is_dangerous_without_its_guards(name: str, mark: str) -> None:
         else:
             assert events == []
     assert marked(mark) == []
-
-
-assert set(GOOD) == {"good", "flood_output"}

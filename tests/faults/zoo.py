@@ -5,6 +5,7 @@ Nothing here imports torch; `ZooTask` is given one already loaded.
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nas.executors.protocol import Executor
 from proxies.records import Outcome, TimeJob, TrainJob
 
 NUM_FORKS = 64
@@ -160,6 +162,10 @@ BAD_METRICS: dict[str, tuple[Any, str, str]] = {
 }
 
 
+LIMITS: dict[str, Any] = {"timeout_seconds": 2.0, "memory_limit_bytes": 256 * 1024**2}
+"""What the zoo is run under."""
+
+
 def behave(name: str) -> None:
     actions = {**GOOD, **{bad: action for bad, (action, _, _) in BAD.items()}, **ENDLESS}
     actions[name]()
@@ -198,3 +204,35 @@ class ZooTask:
         behave(name)
         report(1, {"accuracy": 0.25})
         return {"accuracy": 0.5, "num_parameters": float(sum(p.numel() for p in network.parameters()))}
+
+
+def run_all(executor: Executor, jobs: list[TrainJob]) -> dict[str, list[Outcome]]:
+    """Submit everything at once; the outcomes of each key."""
+    for job in jobs:
+        executor.submit(job)
+    outcomes: dict[str, list[Outcome]] = {job.key: [] for job in jobs}
+    while not all(outcomes.values()):
+        events = executor.wait(60.0)
+        assert events, "nothing happened for a minute"
+        for event in events:
+            if isinstance(event, Outcome):
+                outcomes[event.key].append(event)
+    return outcomes
+
+
+def zoo_jobs() -> list[TrainJob]:
+    """Every bad candidate, with a good one after each."""
+    jobs = []
+    for seed, name in enumerate(BAD):
+        jobs += [job_named(name), job_named("good", seed)]
+    return [*jobs, job_named("flood_output")]
+
+
+def check_zoo(outcomes: dict[str, list[Outcome]]) -> None:
+    for job in zoo_jobs():
+        (outcome,) = outcomes[job.key]
+        _, status, reason = BAD.get(job.digest, (None, "ok", None))
+        assert outcome.status == status, outcome
+        assert reason is None or re.search(reason, outcome.reason or ""), outcome.reason
+        assert outcome.reason is None or ("\n" not in outcome.reason and len(outcome.reason) < 700)
+        assert outcome.metrics == ({"accuracy": 0.5} if status == "ok" else {})

@@ -30,7 +30,7 @@ class FakeStep:
 
 
 class FakeBackend:
-    """Implements `proxies.backend.Backend`. Real steps are run and take `real_step_ms` each."""
+    """Implements `proxies.backend.Backend`. A real step is run once; each run of it takes `real_step_ms`."""
 
     def __init__(
         self,
@@ -77,11 +77,12 @@ class FakeBackend:
         self.seconds += seconds
 
     def time_steps(self, step, count: int) -> list[float]:
+        if step not in self.order:
+            step()
         self.order.append(step)
         times = []
         for _ in range(count):
             self.fail(step)
-            step()
             base = step.next_ms(self.seconds) if isinstance(step, FakeStep) else self._real_step_ms
             ms = base * self._slowdown(self.seconds)
             self.seconds += ms / 1e3

@@ -1,0 +1,16 @@
+"""What all tests share."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Machines are shared and noisy: no example is failed for being slow. Examples are the same in every run, so
+# that a red run is red again; `--hypothesis-profile=search` looks for new ones.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
+
+# One thread a worker: two test processes share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,0 +1,84 @@
+import time
+
+import torch
+
+from proxies.cpu_backend import CpuBackend
+from proxies.records import TimingSettings
+
+MIB = 2**20
+
+
+def settings(threads: int = 1) -> TimingSettings:
+    return TimingSettings(resolution=8, batch_size=2, threads=threads)
+
+
+def test_threads_are_set_and_set_back():
+    before = torch.get_num_threads()
+    with CpuBackend().prepared(settings(threads=before + 1)):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_one_thread_is_timed_by_its_cpu_time_and_several_by_the_wall():
+    """Waiting is not work: it counts only where the wall clock has to be used."""
+    backend = CpuBackend()
+
+    def wait() -> None:
+        deadline = time.perf_counter() + 0.05
+        while time.perf_counter() < deadline:
+            time.sleep(0.01)  # gives the CPU away
+
+    with backend.prepared(settings(threads=1)):
+        assert not backend.counts_waiting
+        assert backend.time_steps(wait, 1)[0] < 25.0
+        assert backend.describe()["clock"] == "CPU time of the process"
+    with backend.prepared(settings(threads=2)):
+        assert backend.counts_waiting
+        assert backend.time_steps(wait, 1)[0] >= 50.0
+        assert backend.describe()["clock"] == "wall time"
+
+
+def test_every_step_is_timed():
+    runs = []
+    with CpuBackend().prepared(settings()):
+        assert len(CpuBackend().time_steps(lambda: runs.append(1), 5)) == 5
+    assert len(runs) == 5
+
+
+def test_the_peak_of_memory_is_what_was_used_at_once():
+    """Twice 64 MiB one after the other is a peak of 64 MiB; memory freed before the reset is not in it."""
+    backend = CpuBackend()
+    size = 64 * MIB // 4
+    del_me = torch.ones(3 * size)
+    del del_me
+    backend.reset_peak_memory()
+    for _ in range(2):
+        torch.ones(size)
+    peak = backend.peak_memory()
+    assert peak.peak_bytes is not None, peak.method
+    assert 60 * MIB <= peak.peak_bytes <= 90 * MIB
+    backend.reset_peak_memory()
+    assert (backend.peak_memory().peak_bytes or 0) < 30 * MIB
+
+
+def test_without_proc_the_unknown_is_none_with_a_reason(tmp_path):
+    backend = CpuBackend(proc=tmp_path)
+    assert backend.peak_memory().peak_bytes is None
+    backend.reset_peak_memory()
+    peak = backend.peak_memory()
+    assert peak.peak_bytes is None
+    assert "no high-water mark from the kernel" in peak.method
+    seen = backend.observe()
+    assert seen.cpu_pressure_seconds is None
+    assert seen.cpu_pressure_avg10 is None
+
+
+def test_pressure_is_read_in_seconds(tmp_path):
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/cpu").write_text(
+        "some avg10=12.50 avg60=3.00 avg300=1.00 total=2500000\nfull avg10=0.00 avg60=0.00 total=0\n"
+    )
+    seen = CpuBackend(proc=tmp_path).observe()
+    assert (seen.cpu_pressure_seconds, seen.cpu_pressure_avg10) == (2.5, 12.5)
+    assert seen.cpu_seconds is not None
+    assert seen.involuntary_switches is not None
