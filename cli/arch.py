@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.errors import ExitCode
 from cli.options import COMPLETE_ARCHITECTURE, AllowPlugins, Json, load_plugins
 from cli.output import Column, note, write_json, write_line, write_table
 from cli.values import format_bytes, format_count
 
 if TYPE_CHECKING:
+    from proxies.cross_check import CrossCheck
     from search_spaces.architecture import Architecture
     from search_spaces.cost import Cost
 
@@ -76,8 +78,17 @@ def show(
     total = cost(arch, side, num_classes)
     counted = _check(arch, side, num_classes) if check else None
     if as_json:
-        write_json(_architecture_document(arch, total, side) | ({"check": counted} if counted else {}))
-        return
+        checked = {"check": _check_document(counted)} if counted else {}
+        write_json(_architecture_document(arch, total, side) | checked)
+    else:
+        _write(arch, total, side, num_classes)
+        if counted:
+            _write_check(counted)
+    if counted and not counted.agrees:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _write(arch: "Architecture", total: "Cost", side: int, num_classes: int) -> None:
     write_line(f"{arch.name or 'unnamed'}  {arch.digest[:12]}")
     if arch.notes:
         write_line(arch.notes)
@@ -95,8 +106,6 @@ def show(
     write_line(
         f"activations kept for the backward pass: {format_bytes(total.activation_bytes)} an image in fp32"
     )
-    if counted:
-        _write_check(counted, total)
     note(
         f"MACs: multiply-adds of convolutions and linear layers,"
         f" for one image of {side} px, {num_classes:,} classes"
@@ -148,16 +157,31 @@ def _settings(document: dict[str, Any], prefix: str = "") -> str:
     return ", ".join(parts)
 
 
-def _check(arch: "Architecture", resolution: int, num_classes: int) -> dict[str, Any]:
+def _check(arch: "Architecture", resolution: int, num_classes: int) -> "CrossCheck":
     """What independent counters find in the built network."""
-    from dataclasses import asdict
-
     from proxies.cross_check import cross_check
 
-    return asdict(cross_check(arch, resolution, num_classes))
+    return cross_check(arch, resolution, num_classes)
 
 
-def _write_check(counted: dict[str, Any], total: "Cost") -> None:
-    write_line(f"closed form  {total}")
-    for key, value in counted.items():
-        write_line(f"{key}  {value}")
+def _check_document(counted: "CrossCheck") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(counted) | {"agrees": counted.agrees}
+
+
+def _write_check(counted: "CrossCheck") -> None:
+    write_line()
+    write_table(
+        [Column("counted by"), Column("params", is_number=True), Column("MACs", is_number=True)],
+        [
+            ("closed form", format_count(counted.params), format_count(counted.macs)),
+            (
+                "built network, FlopCounterMode / 2",
+                format_count(counted.built_params),
+                format_count(counted.flop_counter_macs),
+            ),
+            ("fvcore, convolutions and linear layers", "", format_count(counted.fvcore_macs)),
+        ],
+    )
+    write_line("all agree" if counted.agrees else "the counts differ")

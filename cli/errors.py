@@ -12,10 +12,14 @@
 
 import sys
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.output import printable, write_lines_to
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 OWN_PACKAGES = ("search_spaces", "proxies", "results", "nas", "cli")
 
@@ -48,13 +52,14 @@ def _codes() -> tuple[tuple[tuple[type[Exception], ...], ExitCode], ...]:
     from nas.errors import StoppedEarlyError
     from proxies.data.protocol import DataError
     from proxies.hardware import HardwareNotFoundError
+    from proxies.spool import SpoolError
     from results.errors import LedgerWriteError, RunWriteError
     from search_spaces.limits import InfeasibleError
 
     return (
         ((InfeasibleError,), ExitCode.INFEASIBLE),
         ((HardwareNotFoundError, DataError), ExitCode.UNAVAILABLE),
-        ((StoppedEarlyError, LedgerWriteError, RunWriteError), ExitCode.STOPPED_EARLY),
+        ((StoppedEarlyError, LedgerWriteError, RunWriteError, SpoolError), ExitCode.STOPPED_EARLY),
         ((UnicodeError,), ExitCode.FAILURE),
         ((ValueError,), ExitCode.USAGE),
     )
@@ -75,6 +80,8 @@ def problem_lines(error: Exception) -> list[str]:
 
 
 def _sentences(error: Exception) -> list[str]:
+    from pydantic import ValidationError
+
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return [f"{place}{error.strerror}"]
@@ -82,10 +89,17 @@ def _sentences(error: Exception) -> list[str]:
         return [f"the package {error.name!r} is needed for this and is not installed"]
     if isinstance(error, MemoryError):
         return ["out of memory"]
+    if isinstance(error, ValidationError):
+        return [_field_sentence(detail) for detail in error.errors(include_url=False)]
     if _is_for_the_user(error):
         return str(error).splitlines() or [type(error).__name__]
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return [f"internal error, please report it ({' '.join(what.split())}); nas --debug ... shows where"]
+
+
+def _field_sentence(detail: "ErrorDetails") -> str:
+    place, message = ".".join(map(str, detail["loc"])), detail["msg"]
+    return f"{place}: {message[0].lower()}{message[1:]}, got {detail['input']!r}"
 
 
 def _usage_sentence(error: typer.TyperException) -> str:

@@ -136,7 +136,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was interrupted; nothing that is measured is measured again."""
-    from cli.search import require_executor, supervised
+    from cli.running import require_executor, supervised
     from results.directory import read_config
     from results.run import find_run
 

@@ -1,12 +1,11 @@
 """`nas search`: from options and files to a configuration, a search, and its front."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.errors import ExitCode
 from cli.options import (
     COMPLETE_HARDWARE,
     COMPLETE_RUN,
@@ -17,12 +16,14 @@ from cli.options import (
     Json,
 )
 from cli.output import Column, note, write_json, write_line, write_table
+from cli.running import require_executor, supervised
 from cli.values import format_count, format_duration, parse_names
 
 if TYPE_CHECKING:
     from nas.api import DryRun
     from nas.config import SearchConfig
     from nas.progress import Progress
+    from proxies.hardware import ResolvedHardware
     from results.run import Run
 
 MEASURING = "What is measured"
@@ -88,7 +89,9 @@ def search(
     proxy: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME_OR_FILE", help="The short training; default: default.", rich_help_panel=MEASURING
+            metavar="NAME_OR_FILE",
+            help="The short training; default auto, which suits the hardware.",
+            rich_help_panel=MEASURING,
         ),
     ] = None,
     resolution: Annotated[
@@ -197,7 +200,7 @@ def search(
         "reuse": tuple(reuse) if reuse else None,
         "no_reuse": no_reuse,
     }
-    resolved = _resolve(given, config)
+    resolved, resolved_hardware = _resolve(given, config)
     if dry_run:
         from nas.api import plan
 
@@ -207,15 +210,25 @@ def search(
     def start(progress: "Progress") -> "Run":
         from nas.api import search as run_search
 
+        _say_what_starts(resolved, resolved_hardware)
         return run_search(resolved, progress=progress)
 
     supervised(start, as_json=as_json)
 
 
-def _resolve(given: Mapping[str, Any], file: Path | None) -> "SearchConfig":
-    """The configuration: options before the file, the file before the defaults.
+def _say_what_starts(config: "SearchConfig", hardware: "ResolvedHardware | None") -> None:
+    """One line before the first candidate, which may take a while, and what to know about the hardware."""
+    device = config.hardware if hardware is None else f"{hardware.device} ({hardware.profile.name})"
+    note(f"searching {config.space} on {device}: {config.candidates} candidates, executor {config.executor}")
+    for text in () if hardware is None else hardware.notes:
+        note(text)
 
-    Hardware and executor that are not here are refused now, before anything heavy is loaded.
+
+def _resolve(given: Mapping[str, Any], file: Path | None) -> tuple["SearchConfig", "ResolvedHardware | None"]:
+    """The configuration (options before the file, the file before the defaults), and the hardware.
+
+    Hardware and executor that are not here are refused now, before anything heavy is loaded. The hardware of
+    a cluster is the cluster's to know: None.
     """
     from nas.config import make_config, read_config_file
     from proxies.hardware import resolve_hardware
@@ -227,79 +240,9 @@ def _resolve(given: Mapping[str, Any], file: Path | None) -> "SearchConfig":
     if given["no_reuse"]:
         settings.pop("reuse", None)
     config = make_config(settings)
-    if config.ray_address is None:
-        resolve_hardware(config.hardware)
+    hardware = resolve_hardware(config.hardware) if config.ray_address is None else None
     require_executor(config.executor)
-    return config
-
-
-def require_executor(name: str) -> None:
-    """Refuse Ray where it is not installed, before a run directory is made.
-
-    Raises:
-        ExecutorError: says what works without it.
-    """
-    from importlib.util import find_spec
-
-    from nas.executors.protocol import ExecutorError
-
-    if name == "ray" and find_spec("ray") is None:
-        raise ExecutorError("Ray is not installed; use --executor local, or install ray[tune]")
-
-
-def supervised(start: Callable[["Progress"], "Run"], *, as_json: bool, run: Path | None = None) -> None:
-    """Run a search with its progress on stderr and its front on stdout.
-
-    When it stops early, say how to go on. `run` is the run's directory where it is known beforehand.
-
-    Raises:
-        StoppedEarlyError: for everything that stops a run which `nas resume` can take up.
-    """
-    from cli.front import write_run
-    from cli.progress import showing_progress
-    from nas.api import TerminatedError
-    from nas.errors import StoppedEarlyError
-    from nas.executors.protocol import ExecutorError
-    from results.errors import LedgerWriteError, RunWriteError
-
-    before = _latest()
-    try:
-        with showing_progress() as progress:
-            finished = start(progress)
-    except (KeyboardInterrupt, TerminatedError) as stop:
-        started = run or _started_since(before)
-        if started is not None:
-            note(f"everything measured is kept; go on with: nas resume {started}")
-        if isinstance(stop, TerminatedError):
-            raise typer.Exit(ExitCode.TERMINATED) from None
-        raise
-    except (StoppedEarlyError, ExecutorError, LedgerWriteError, RunWriteError) as stop:
-        started = run or _started_since(before)
-        if started is None:
-            raise
-        raise StoppedEarlyError(f"{stop}; go on with: nas resume {started}") from stop
-    if as_json:
-        write_json(finished.summary())
-    else:
-        write_run(finished)
-
-
-def _latest() -> Path | None:
-    """Where runs/latest points; None when there is no such link."""
-    from results.directory import LATEST, ROOT
-
-    try:
-        return (ROOT / LATEST).readlink()
-    except OSError:
-        return None
-
-
-def _started_since(before: Path | None) -> Path | None:
-    """The run that was started since runs/latest pointed to `before`; None when none was."""
-    from results.directory import ROOT
-
-    now = _latest()
-    return None if now is None or now == before else ROOT / now
+    return config, hardware
 
 
 def _show_plan(found: "DryRun", *, as_json: bool) -> None:

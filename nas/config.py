@@ -19,7 +19,7 @@ class SearchConfig(Spec):
 
     space: str = "effnetv2"
     hardware: str = "auto"
-    proxy: str = "default"
+    proxy: str = "auto"
     data: str | None = None
     strategy: str = "evolution"
     candidates: PositiveInt = 64

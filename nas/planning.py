@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
 from nas.errors import ConfigError
 from nas.objectives import Bound, parse_bounds, parse_objectives, with_limits
@@ -23,6 +25,9 @@ from search_spaces.space_document import load_space
 if TYPE_CHECKING:
     from proxies.protocols import Task
 
+AUTO = "auto"
+LARGE_PARAMS = 2_000_000
+SIZING_SAMPLES = 64
 PACKAGES = ("torch", "ray", "optuna", "numpy", "scikit-learn", "training-aware-nas")
 
 
@@ -83,7 +88,11 @@ class SearchPlan:
                 "size": self.space.size,
                 "fingerprint": space_fingerprint(self.space),
             },
-            "task": {"fingerprint": self.task_fingerprint, "seeds": list(self.task_seeds)},
+            "task": {
+                **(describe() if (describe := getattr(self.task, "describe", None)) else {}),
+                "fingerprint": self.task_fingerprint,
+                "seeds": list(self.task_seeds),
+            },
             "hardware": {**self.hardware.describe(), "fingerprint": self.hardware_fingerprint},
             "workers": self.workers,
             "versions": versions(),
@@ -110,7 +119,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
     objectives = parse_objectives(config.objectives)
     bounds = parse_bounds(config.limits)
     space = with_limits(space or load_space(config.space), bounds)
-    task = task or shipped_task(config)
+    task = task or named_task(config, space, hardware)
     fingerprint = task.fingerprint()
     return SearchPlan(
         config=config,
@@ -125,11 +134,36 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
     )
 
 
-def shipped_task(config: SearchConfig) -> "Task":
-    """The proxy task that the configuration names, with its overrides."""
-    from proxies.task import load_task
+def named_task(config: SearchConfig, space: Space, hardware: ResolvedHardware) -> "Task":
+    """The proxy task that the configuration names, with its overrides.
 
-    return load_task(config.proxy, data=config.data, allow_plugins=config.allow_plugins)
+    Raises:
+        ConfigError: no such task.
+        DataError: its data is not there, or none is named.
+    """
+    from proxies.task import UnknownTaskError, load_task
+
+    name = automatic_proxy(space, hardware) if config.proxy == AUTO else config.proxy
+    try:
+        return load_task(
+            name,
+            data=config.data,
+            precision=config.precision or hardware.profile.defaults.precision,
+            allow_plugins=config.allow_plugins,
+        )
+    except UnknownTaskError as error:
+        raise ConfigError(str(error)) from error
+
+
+def automatic_proxy(space: Space, hardware: ResolvedHardware) -> str:
+    """`default`; on a CPU `reduced` for a space whose networks are too large to be trained there.
+
+    A network of a few million parameters takes minutes for the default task's epochs on one core.
+    """
+    if hardware.profile.kind != "cpu":
+        return "default"
+    genes = space.sample(np.random.default_rng(0), SIZING_SAMPLES)
+    return "reduced" if np.median(space.costs(genes).params) > LARGE_PARAMS else "default"
 
 
 def default_workers(hardware: ResolvedHardware) -> int:
@@ -181,6 +215,4 @@ def seed_count(plan: SearchPlan) -> int:
 
 def sample_members(space: Space, count: int, seed: int) -> Sequence[Architecture]:
     """A few members to look at."""
-    import numpy as np
-
     return [space.decode(genes) for genes in space.sample(np.random.default_rng(seed), count)]

@@ -18,7 +18,7 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,17 +63,37 @@ class GuardPlan:
     num_devices: int
     folder: Path
     lock_folder: Path
-    parent: int
+    search_pid: int
 
 
 def guard_main(plan: GuardPlan, end: socket.socket) -> None:
-    """The guard's process, from start to end. `folder` is removed at the end."""
-    search = Channel(end)
-    parent = os.pidfd_open(plan.parent)
-    guard = Guard(plan, search=search, parent=parent, clock=time.monotonic)
+    """The guard's process, from start to end: what was started becomes its handle, and forks the guard.
+
+    Whoever ends the search's process may end its children with it, by a signal that cannot be caught (Ray
+    does). That hits the handle; the guard sees it, and still has the time to clear up.
+    """
+    _detach()
+    handle = os.getpid()
+    guard = os.fork()
+    if guard != 0:
+        end.close()
+        _, status = os.waitpid(guard, 0)
+        exit_code = os.waitstatus_to_exitcode(status)
+        os._exit(exit_code if exit_code >= 0 else 128 - exit_code)
     try:
-        if os.getppid() == plan.parent:
-            _detach()
+        _guard(plan, Channel(end), handle)
+    finally:
+        os._exit(0)  # taking torch apart would keep the search waiting for a second
+
+
+def _guard(plan: GuardPlan, search: Channel, handle: int) -> None:
+    signal.signal(signal.SIGTERM, _exit)
+    adopt_orphans()
+    parents: list[int] = []
+    guard = Guard(plan, search=search, parents=parents, clock=time.monotonic)
+    try:
+        parents += [os.pidfd_open(plan.search_pid), os.pidfd_open(handle)]
+        if os.getppid() == handle:
             guard.run()
     except (GuardError, SpoolError, ForkError) as error:
         search.send("broken", json.dumps(str(error)))
@@ -83,7 +103,6 @@ def guard_main(plan: GuardPlan, end: socket.socket) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         guard.shut_down()
         shutil.rmtree(plan.folder, ignore_errors=True)
-        os._exit(0)  # taking torch apart would keep the search waiting for a second
 
 
 class Guard:
@@ -92,12 +111,14 @@ class Guard:
     Hears `submit` (a job), `stop` (a key) and `close`; says `partial`, `outcome` and, once, `broken`.
     """
 
-    def __init__(self, plan: GuardPlan, *, search: Channel, parent: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, plan: GuardPlan, *, search: Channel, parents: Sequence[int], clock: Callable[[], float]
+    ) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._spool = Spool(directory=plan.settings.spool) if plan.settings.spool is not None else None
         self._search = search
-        self._parent = parent
+        self._parents = parents
         self._clock = clock
         self._queue: deque[TimeJob | TrainJob] = deque()
         self._workers: list[Worker] = []
@@ -139,7 +160,7 @@ class Guard:
     def _fork_missing(self) -> None:
         while len([w for w in self._workers if w.verdict is None]) < self._plan.num_workers + 1:
             self._num_forked += 1
-            inherited = [self._search.fileno(), self._parent]
+            inherited = [self._search.fileno(), *self._parents]
             for worker in self._workers:
                 inherited += worker.descriptors()
             self._workers.append(
@@ -183,7 +204,8 @@ class Guard:
         """Until somebody speaks or dies, a deadline passes or a look at the trees is due."""
         poll = select.poll()
         poll.register(self._search.fileno(), _interest(self._search))
-        poll.register(self._parent, select.POLLIN)
+        for parent in self._parents:
+            poll.register(parent, select.POLLIN)
         is_flooded = self._search.num_unsent > MAX_BACKLOG_BYTES
         for worker in self._workers:
             poll.register(worker.pidfd, select.POLLIN)
@@ -193,7 +215,7 @@ class Guard:
                 poll.register(worker.log.fileno(), select.POLLIN)
         seconds = self._seconds_to_next_look()
         ready = poll.poll(None if seconds is None else seconds * 1000)
-        self._is_over = self._is_over or any(descriptor == self._parent for descriptor, _ in ready)
+        self._is_over = self._is_over or any(descriptor in self._parents for descriptor, _ in ready)
 
     def _seconds_to_next_look(self) -> float | None:
         busy = [worker for worker in self._workers if worker.job is not None]
@@ -357,9 +379,7 @@ class Guard:
 def _detach() -> None:
     """Leave the terminal's process group, and speak to nobody but the search."""
     os.setsid()
-    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)

@@ -1,12 +1,13 @@
 """The seams of a candidate's training: what a task is, and how it reports."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from proxies.records import Decision
+from search_spaces.architecture import Architecture
 
 
 class Report(Protocol):
@@ -45,6 +46,14 @@ class Task(Protocol):
         Raises:
             Diverged: the loss or a metric stopped being finite.
         """
+
+
+@runtime_checkable
+class ReducingTask(Protocol):
+    """A task that trains a smaller network in place of each candidate."""
+
+    def reduce(self, arch: Architecture) -> Architecture:
+        """The network to build and train; the candidate's costs and step time are not touched by it."""
 
 
 class Diverged(Exception):  # noqa: N818 -- it names the status

@@ -46,6 +46,8 @@ class StepTiming:
     reference_warm_up: WarmUp
     peak_memory: PeakMemory
     baseline_ms: float | None
+    software: dict[str, Any]
+    """Versions and switches in force while measuring."""
 
     @property
     def best(self) -> Attempt:
@@ -149,6 +151,7 @@ def measure_step(
             baseline_ms=reference_baseline_ms,
         )
         candidate.check_finite()
+        software = backend.describe()
     return StepTiming(
         attempts=attempts,
         plan=plan,
@@ -156,6 +159,7 @@ def measure_step(
         reference_warm_up=reference_warm_up,
         peak_memory=peak_memory,
         baseline_ms=reference_baseline_ms,
+        software=software,
     )
 
 
@@ -255,8 +259,14 @@ def time_candidate(
                 reference_baseline_ms=reference_baseline_ms,
             )
         except (MemoryError, RuntimeError, Diverged, StepTooSlowError) as error:
-            return failure(job, _status(error), str(error).splitlines()[0][:500], backend.now() - start)
-    return _outcome(job, hardware, timing, backend, backend.now() - start)
+            status = _status(error)
+            what = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            if status == "oom":
+                what = (
+                    f"out of memory at batch {job.settings.batch_size}, {job.settings.resolution} px: {what}"
+                )
+            return failure(job, status, what, backend.now() - start)
+    return _outcome(job, hardware, timing, backend.now() - start)
 
 
 def _status(error: Exception) -> Status:
@@ -277,9 +287,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
-def _outcome(
-    job: TimeJob, hardware: ResolvedHardware, timing: StepTiming, backend: Backend, seconds: float
-) -> Outcome:
+def _outcome(job: TimeJob, hardware: ResolvedHardware, timing: StepTiming, seconds: float) -> Outcome:
     metrics = {
         "step_ms": timing.step_ms,
         "step_ms_low": timing.step_ms_low,
@@ -299,7 +307,7 @@ def _outcome(
         details={
             "hardware": hardware.describe(),
             "hardware_fingerprint": job.hardware_fingerprint,
-            "software": backend.describe(),
+            "software": timing.software,
             "settings": job.settings.model_dump(),
             "method": timing.method(),
         },

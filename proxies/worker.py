@@ -123,6 +123,7 @@ class CandidateRunner:
     def _train(self, job: TrainJob, report: "Report") -> Outcome:
         import torch
 
+        from proxies.protocols import ReducingTask
         from proxies.training import seeded_build
         from search_spaces.document import architecture_from_document
 
@@ -131,6 +132,8 @@ class CandidateRunner:
         torch.set_num_threads(self.threads)
         kind = "cpu" if self.hardware is None else self.hardware.device.kind
         arch = architecture_from_document(job.architecture)
+        if isinstance(self.task, ReducingTask):
+            arch = self.task.reduce(arch)
         network = seeded_build(arch, self.task.num_classes, seed=job.seed)
         curve = LearningCurve(report)
         returned = self.task.train(network, curve, seed=job.seed, device=torch.device(TORCH_DEVICES[kind]))

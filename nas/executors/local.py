@@ -5,7 +5,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import pickle
 import shutil
 import socket
 import sys
@@ -96,13 +95,13 @@ class LocalExecutor:
         """
         deadline = None if timeout_seconds is None else self._clock() + timeout_seconds
         while True:
+            if self._is_closed:
+                raise ExecutorError("the executor is closed; start another")
             self._receive()
             if self._waiting:
                 happened = list(self._waiting)
                 self._waiting.clear()
                 return happened
-            if self._is_closed:
-                raise ExecutorError("the executor is closed; start another")
             if self._broken is not None or self._guard.is_closed:
                 raise ExecutorError(self._broken or self._how_the_guard_ended())
             left = None if deadline is None else deadline - self._clock()
@@ -135,8 +134,6 @@ class LocalExecutor:
         self.close()
 
     def _receive(self) -> None:
-        if self._is_closed:
-            return
         self._guard.flush()
         for message in self._guard.receive():
             if message.word == "partial":
@@ -166,7 +163,7 @@ def _start_guard(settings: WorkerSettings, workers: int, folder: Path) -> tuple[
         num_devices=devices,
         folder=folder,
         lock_folder=lock_folder(),
-        parent=os.getpid(),
+        search_pid=os.getpid(),
     )
     ours, theirs = socket.socketpair()
     process = multiprocessing.get_context("spawn").Process(
@@ -175,7 +172,7 @@ def _start_guard(settings: WorkerSettings, workers: int, folder: Path) -> tuple[
     with contextlib.closing(theirs):
         try:
             process.start()
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
+        except Exception as error:
             ours.close()
             raise ExecutorError(
                 f"the settings cannot be sent to worker processes ({error}); "

@@ -17,11 +17,15 @@ PROBE_SECONDS = 3.0
 SHARED_TEMPORARY_FOLDER = Path("/tmp")  # noqa: S108 -- only a private folder is made in it
 """Not `tempfile`'s choice: a Unix socket's path below it has at most 107 bytes, and must be ASCII."""
 
+TOKEN = Path("~/.ray/auth_token")
+"""Where Ray keeps the secret that lets one use a cluster."""
+
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_INIT": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -77,6 +81,14 @@ def require_reachable(address: str) -> None:
         ) from error
 
 
+def authentication() -> dict[str, str]:
+    """What makes Ray show its token to a cluster: by itself it does so only to one on this machine."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return {}
+    has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return {"RAY_AUTH_MODE": "token"} if has_token or TOKEN.expanduser().exists() else {}
+
+
 @contextlib.contextmanager
 def environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) -> Iterator[None]:
     """These environment variables while it lasts, and none of those `without`; then as it was."""
@@ -97,9 +109,8 @@ def environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) 
 @contextlib.contextmanager
 def private_files() -> Iterator[None]:
     """Files made meanwhile, Ray's token among them, are readable to this user alone."""
-    token = Path.home() / ".ray" / "auth_token"
     with contextlib.suppress(OSError):
-        token.chmod(0o600)
+        TOKEN.expanduser().chmod(0o600)
     before = os.umask(0o077)
     try:
         yield

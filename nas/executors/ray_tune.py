@@ -6,6 +6,7 @@ of jobs and take one from a mailbox: were a trial made for each job as it comes,
 that idle between two jobs (it keeps one), and starting another takes seconds.
 """
 
+import atexit
 import contextlib
 import logging
 import multiprocessing.spawn
@@ -15,7 +16,6 @@ import shutil
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -31,6 +31,7 @@ from nas.executors.protocol import ExecutorError
 from nas.executors.ray_environment import (
     ENVIRONMENT,
     LOCAL_ENVIRONMENT,
+    authentication,
     environment,
     make_folder,
     own_sigterm,
@@ -43,8 +44,9 @@ from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 
 try:
-    import ray
-    from ray import tune
+    with environment(authentication()):  # Ray reads this when it is imported
+        import ray
+        from ray import tune
 except ImportError as error:
     raise ExecutorError(
         'the ray executor needs Ray (pip install "ray[tune]"); --executor local works without'
@@ -62,6 +64,10 @@ CLOSE_SECONDS = 20.0
 MAX_FAILED_STARTS = 3
 _IS_INTERNAL = re.compile(r"node:|memory$|object_store_memory$|.*_group_")
 """Resources that Ray makes up: nodes, memory, placement groups."""
+JOINING_REMEDY = (
+    "see that the cluster runs the same Ray and Python, and that its token is here "
+    "(~/.ray/auth_token, with RAY_AUTH_MODE=token)"
+)
 PACKAGES = ("search_spaces", "proxies", "results", "nas", "cli")
 
 _JOB: TypeAdapter[TimeJob | TrainJob] = TypeAdapter(Job)
@@ -95,7 +101,7 @@ class RayTuneExecutor:
         self._num_workers = workers
         self._clock = clock
         self._spool = Spool(directory=settings.spool) if settings.spool is not None else None
-        self._waiting: deque[Outcome | Partial] = deque()
+        self._collecting: Any = None
         self._is_closing = threading.Event()
         self._broken: str | None = None
         self._resources = contextlib.ExitStack()
@@ -104,6 +110,7 @@ class RayTuneExecutor:
         except BaseException:
             self._resources.close()
             raise
+        atexit.register(self.close)  # before Ray's own, under which Tune would start Ray again
 
     @property
     def capacity(self) -> int:
@@ -148,13 +155,17 @@ class RayTuneExecutor:
         """Stop everything; see `Executor`."""
         if not self._is_closing.is_set():
             self._is_closing.set()
+            atexit.unregister(self.close)
             self._thread.join(CLOSE_SECONDS)
             self._resources.close()
             self._thread.join(CLOSE_SECONDS)
 
     def _collect(self, timeout_seconds: float) -> list[Outcome | Partial]:
         try:
-            letters = ray.get(self._mailbox.collect.remote(timeout_seconds))
+            if self._collecting is None:
+                self._collecting = self._mailbox.collect.remote(timeout_seconds)
+            letters = ray.get(self._collecting)  # kept, lest an interrupt here lose what it brings
+            self._collecting = None
         except ray.exceptions.RayError as error:
             self._broken = self._broken or f"the Ray cluster is gone ({_first_line(error)}); resume to go on"
             return []
@@ -382,7 +393,7 @@ def _join_cluster(address: str, py_modules: Sequence[Path]) -> None:
     """Connect to a cluster, and give it the code to run."""
     modules = [str(Path(import_module(name).__path__[0])) for name in PACKAGES]
     modules += [str(path) for path in py_modules]
-    with environment({}, without=("RAY_ADDRESS",)), own_sigterm():
+    with environment(authentication(), without=("RAY_ADDRESS",)), own_sigterm():
         _init(address=address, runtime_env={"py_modules": modules})
 
 
@@ -405,9 +416,10 @@ def _init(**arguments: Any) -> None:
             **arguments,
         )
     except Exception as error:
+        is_local = arguments["address"] == "local"
+        remedy = "--executor local works without" if is_local else JOINING_REMEDY
         raise ExecutorError(
-            f"Ray could not be started ({type(error).__name__}: {_first_line(error)}); "
-            "--executor local works without"
+            f"Ray could not be started ({type(error).__name__}: {_first_line(error)}); {remedy}"
         ) from error
 
 

@@ -37,6 +37,3 @@ class Block(Protocol):
 
     def cost(self, in_width: int, width: int, *, stride: int, side: int, padding: str) -> Cost:
         """Exact cost of one block; equal to the built layer to the last parameter and multiply-add."""
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        """The fields as plain data (pydantic)."""

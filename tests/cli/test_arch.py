@@ -3,6 +3,7 @@
 import pytest
 from nas_program import assert_one_problem, run_here
 
+from proxies.cross_check import CrossCheck
 from search_spaces.architecture import cost
 from search_spaces.document import architecture_from_document, architecture_names, load_architecture
 from search_spaces.shipped import ARCHITECTURES, shipped_names
@@ -70,6 +71,25 @@ def test_a_file_is_shown_like_a_name(capsys, tmp_path):
     assert {key: read[key] for key in ("digest", "params", "macs")} == {
         key: named[key] for key in ("digest", "params", "macs")
     }
+
+
+def test_check_counts_again(capsys):
+    ended = run_here(capsys, "arch", "show", "efficientnetv2-b0", "--resolution", 32, "--check", "--json")
+    assert ended.code == 0
+    check = ended.json["check"]
+    assert check["agrees"] is True
+    assert check["params"] == check["built_params"] == ended.json["params"]
+    assert check["macs"] == check["flop_counter_macs"] == check["fvcore_macs"] == ended.json["macs"]
+
+
+def test_a_check_that_disagrees_is_shown_and_fails(capsys, monkeypatch):
+    found = CrossCheck(
+        resolution=32, num_classes=10, params=5, macs=7, built_params=6, flop_counter_macs=7, fvcore_macs=None
+    )
+    monkeypatch.setattr("proxies.cross_check.cross_check", lambda *_: found)
+    ended = run_here(capsys, "arch", "show", "efficientnetv2-b0", "--check")
+    assert ended.code == 1
+    assert "the counts differ" in ended.out
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 import pytest
 import typer
+from pydantic import ValidationError
 
 from cli.errors import ExitCode, exit_code, problem_lines, report
 from nas.errors import ConfigError, NothingMeasuredError, StoppedEarlyError
 from nas.executors.protocol import ExecutorError
 from proxies.data.protocol import DataError
 from proxies.hardware import HardwareNotFoundError, UnknownHardwareError
+from proxies.records import TimingSettings
+from proxies.spool import SpoolError
 from results.errors import LedgerError, LedgerWriteError, RunError, RunLockedError, RunWriteError
 from search_spaces.limits import InfeasibleError
 from search_spaces.nodes import DocumentError, Mark, Problem
@@ -26,6 +29,7 @@ from search_spaces.nodes import DocumentError, Mark, Problem
         (DataError("x"), 4),
         (StoppedEarlyError("x"), 5),
         (LedgerWriteError("x"), 5),
+        (SpoolError("x"), 5),
         (RunWriteError("x"), 5),
         (LedgerError("x"), 1),
         (RunError("x"), 1),
@@ -85,6 +89,16 @@ def test_codes_are_those_that_are_documented():
 )
 def test_lines(error, lines):
     assert problem_lines(error) == lines
+
+
+def test_a_value_that_a_specification_refuses_is_a_line_a_field():
+    with pytest.raises(ValidationError) as caught:
+        TimingSettings(resolution=0, batch_size=1, precision="fp8")
+    assert exit_code(caught.value) == 2
+    assert problem_lines(caught.value) == [
+        "error: resolution: input should be greater than or equal to 1, got 0",
+        "error: precision: input should be 'fp32', 'tf32', 'bf16' or 'fp16', got 'fp8'",
+    ]
 
 
 def test_a_message_cannot_steer_the_terminal(capsys):

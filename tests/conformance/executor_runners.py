@@ -29,7 +29,13 @@ class ScriptedRunner:
             report(1, {"accuracy": 0.0})
             time.sleep(60)
         return Outcome.model_validate(
-            {"key": job.key, "kind": job.kind, "digest": job.digest, "status": status, "metrics": {"accuracy": 0.5}}
+            {
+                "key": job.key,
+                "kind": job.kind,
+                "digest": job.digest,
+                "status": status,
+                "metrics": {"accuracy": 0.5},
+            }
         )
 
 

@@ -1,8 +1,7 @@
-"""What every executor must do. Tests share one executor of each kind, since a Ray cluster takes long to start."""
+"""What every executor must do. Tests share one executor of each kind: a Ray cluster takes long to start."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 import pytest
@@ -144,7 +143,9 @@ def test_a_training_that_has_not_begun_stops_at_once(executor: Executor) -> None
     assert [(outcome.key, outcome.status) for outcome in first] == [(queued.key, "stopped")]
     for each in running:
         executor.stop(each.key)
-    assert {event.key for event in collect(executor, 2) if isinstance(event, Outcome)} == {e.key for e in running}
+    assert {event.key for event in collect(executor, 2) if isinstance(event, Outcome)} == {
+        e.key for e in running
+    }
 
 
 def test_stopping_what_is_unknown_or_over_changes_nothing(executor: Executor) -> None:
@@ -191,7 +192,6 @@ def test_closing_ends_running_jobs_and_leaves_nothing(bench: Bench) -> None:
     with pytest.raises(ExecutorError, match="closed"):
         executor.submit(job("ok", 603))
     with pytest.raises(ExecutorError, match="closed"):
-        while True:
-            executor.wait(0.0)
+        executor.wait(0.0)
     executor.stop(running.key)
     bench.executor = None

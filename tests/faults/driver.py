@@ -10,8 +10,8 @@ from zoo import ZooRunner, job_named
 from nas.executors.local import LocalExecutor
 from proxies.worker import WorkerSettings
 
-NUM_PROCESSES = 1 + 3 + 2
-"""Guard; two workers and a spare; the two daemons."""
+NUM_PROCESSES = 2 + 3 + 2
+"""The guard and its handle; two workers and a spare; the two daemons."""
 
 
 def main() -> None:

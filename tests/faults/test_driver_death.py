@@ -55,16 +55,22 @@ def test_nothing_outlives_the_driver(
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("nas-device-locks")] == []
 
 
-def test_losing_the_guard_is_an_error_of_the_executor_and_leaves_no_worker(mark: str) -> None:
+@pytest.mark.parametrize(("which", "exit_code"), [("handle", -9), ("guard", 137)])
+def test_losing_the_guard_is_an_error_of_the_executor_and_leaves_no_worker(
+    which: str, exit_code: int, mark: str
+) -> None:
     executor = LocalExecutor(WorkerSettings(runner=ZooRunner(), preload=()), workers=2)
     executor.submit(job_named("good"))
-    executor.submit(job_named("hang"))
+    executor.submit(job_named("leave_a_daemon_and_hang" if which == "handle" else "hang"))
     assert len(executor.wait(30.0)) == 1
-    workers = marked(mark)
-    guard = min(workers, key=lambda process: process.create_time())
-    guard.kill()
-    with pytest.raises(ExecutorError, match=r"the guard of the worker processes ended \(exit code -9\)"):
+    (handle,) = (p for p in psutil.Process().children() if p in marked(mark))
+    (guard,) = handle.children()
+    victim = handle if which == "handle" else guard
+    victim.kill()
+    with pytest.raises(
+        ExecutorError, match=rf"the guard of the worker processes ended \(exit code {exit_code}\)"
+    ):
         executor.wait(30.0)
     executor.close()
-    _, living = psutil.wait_procs(workers, timeout=GONE_SECONDS)
+    _, living = psutil.wait_procs(marked(mark), timeout=GONE_SECONDS)
     assert living == []

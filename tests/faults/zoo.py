@@ -182,9 +182,7 @@ class ZooRunner:
 
     def run(self, job: TimeJob | TrainJob, report: Any) -> Outcome:
         behave(job.digest)
-        return Outcome(
-            key=job.key, kind=job.kind, digest=job.digest, status="ok", metrics={"accuracy": 0.5}
-        )
+        return Outcome(key=job.key, kind=job.kind, digest=job.digest, status="ok", metrics={"accuracy": 0.5})
 
 
 @dataclass(frozen=True)

@@ -250,13 +250,17 @@ def test_a_module_that_cannot_be_loaded_breaks_the_executor() -> None:
             next_outcome(executor)
 
 
-def test_settings_that_cannot_travel_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_cannot_travel_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Local:
         def run(self, job: Any, report: Any) -> Any:
             raise NotImplementedError
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(ExecutorError, match="cannot be sent to worker processes.*define the task at the top level"):
+    with pytest.raises(
+        ExecutorError, match=r"cannot be sent to worker processes.*define the task at the top level"
+    ):
         LocalExecutor(settings(runner=Local()))
     assert list(tmp_path.iterdir()) == []
 

@@ -62,8 +62,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 os.dup2(copy, descriptor)
                 os.close(copy)
     assert (folder / "printed").read_text() == ""
-    assert not [path for path in Path("/tmp").glob(f"nas-ray-{os.getpid()}-*")]
-    assert not {process.name() for process in psutil.Process().children(recursive=True)} & {"raylet", "gcs_server"}
+    assert not list(Path("/tmp").glob(f"nas-ray-{os.getpid()}-*"))
+    assert not {process.name() for process in psutil.Process().children(recursive=True)} & {
+        "raylet",
+        "gcs_server",
+    }
 
 
 def next_outcome(executor: Any) -> Outcome:

@@ -49,7 +49,7 @@ class FakeBackend:
         self.seconds = 1000.0
         self.order: list[object] = []
         self.pauses: list[float] = []
-        self.prepared_for: list[object] = []
+        self._is_prepared = False
         self.fail: Callable[[object], None] = lambda step: None
 
     @property
@@ -66,8 +66,9 @@ class FakeBackend:
 
     @contextmanager
     def prepared(self, settings):
-        self.prepared_for.append(settings)
+        self._is_prepared = True
         yield
+        self._is_prepared = False
 
     def now(self) -> float:
         return self.seconds
@@ -99,4 +100,4 @@ class FakeBackend:
         return Observation(wall_seconds=self.seconds, **next(self._states, {}))
 
     def describe(self) -> dict[str, Any]:
-        return {"clock": "fake"}
+        return {"clock": "fake", "prepared": self._is_prepared}

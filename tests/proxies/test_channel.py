@@ -25,7 +25,7 @@ def test_messages_arrive_whole_and_in_order_however_the_bytes_are_cut(sent: list
     one, other = socket.socketpair()
     receiver = Channel(other)
     stream = "".join(f"{message.word} {message.body}\n" for message in sent).encode()
-    received = []
+    received: list[Message] = []
     for start in range(0, len(stream), cuts):
         one.sendall(stream[start : start + cuts])
         received += receiver.receive()
@@ -42,7 +42,7 @@ def test_sending_never_blocks_and_loses_nothing() -> None:
     for _ in range(40):
         one.send("partial", body)
     assert one.num_unsent > 0
-    received = []
+    received: list[Message] = []
     while len(received) < 40:
         received += other.receive()
         one.flush()
@@ -84,14 +84,18 @@ def test_nonsense_is_refused(line: bytes) -> None:
     receiver.close()
 
 
+def receive_for_ever(sender: Channel, receiver: Channel) -> None:
+    while True:
+        receiver.receive()
+        sender.flush()
+
+
 def test_an_endless_line_is_refused_before_it_fills_the_memory() -> None:
     one, other = socket.socketpair()
     sender, receiver = Channel(one), Channel(other)
     sender.send("job", "x" * (2 * MAX_LINE_BYTES))
     with pytest.raises(ChannelError, match="longer than"):
-        while True:
-            receiver.receive()
-            sender.flush()
+        receive_for_ever(sender, receiver)
     sender.close()
     receiver.close()
 

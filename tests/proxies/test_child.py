@@ -46,7 +46,9 @@ class Runner:
         return self.action(report)
 
 
-def serve(action: Callable[..., Any], *, before: list[tuple[str, str]], spool: Path | None = None) -> list[Message]:
+def serve(
+    action: Callable[..., Any], *, before: list[tuple[str, str]], spool: Path | None = None
+) -> list[Message]:
     """What a server says that hears a job and `before`, until it has answered the job."""
     one, other = socket.socketpair()
     guard, channel = Channel(one), Channel(other)
@@ -75,7 +77,9 @@ def test_a_job_is_announced_reported_and_answered_once() -> None:
 
     said = serve(action, before=[])
     assert [message.word for message in said] == ["ready", "started", "partial", "outcome"]
-    assert Partial.model_validate_json(said[2].body) == Partial(key=JOB.key, step=1, metrics={"accuracy": 0.5})
+    assert Partial.model_validate_json(said[2].body) == Partial(
+        key=JOB.key, step=1, metrics={"accuracy": 0.5}
+    )
     outcome = Outcome.model_validate_json(said[3].body)
     assert outcome.seconds > 0
     assert outcome.metrics == {"accuracy": 0.5}
@@ -93,7 +97,9 @@ def test_a_stop_is_heard_at_the_next_report_by_the_job_it_names() -> None:
     assert decisions == ["stop", "continue"]
 
 
-def test_what_was_measured_is_stored_before_it_is_said_and_failures_are_left_to_the_guard(tmp_path: Path) -> None:
+def test_what_was_measured_is_stored_before_it_is_said_and_failures_are_left_to_the_guard(
+    tmp_path: Path,
+) -> None:
     def fail(report: Any) -> None:
         raise ValueError("no")
 
@@ -119,7 +125,11 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError(), "oom", "ran out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "oom", "ran out of memory: [Errno 12]"),
         (OSError(errno.ENOSPC, "No space left"), "error", "OSError: [Errno 28] No space left"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "oom", "ran out of memory: Def"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "oom",
+            "ran out of memory: Def",
+        ),
         (OutOfMemoryError("CUDA out of memory."), "oom", "ran out of memory: CUDA out"),
         (ValueError("out of memory is a nice title"), "error", "ValueError: out of"),
         (Diverged("metric 'accuracy' is nan"), "diverged", "metric 'accuracy' is nan"),

@@ -45,20 +45,32 @@ def test_every_step_is_timed():
     assert len(runs) == 5
 
 
+def use_at_once(mebibytes: int) -> None:
+    pieces = [torch.ones(MIB // 4) for _ in range(mebibytes)]
+    del pieces
+
+
 def test_the_peak_of_memory_is_what_was_used_at_once():
     """Twice 64 MiB one after the other is a peak of 64 MiB; memory freed before the reset is not in it."""
     backend = CpuBackend()
-    size = 64 * MIB // 4
-    del_me = torch.ones(3 * size)
-    del del_me
-    backend.reset_peak_memory()
-    for _ in range(2):
-        torch.ones(size)
-    peak = backend.peak_memory()
-    assert peak.peak_bytes is not None, peak.method
-    assert 60 * MIB <= peak.peak_bytes <= 90 * MIB
-    backend.reset_peak_memory()
-    assert (backend.peak_memory().peak_bytes or 0) < 30 * MIB
+    with backend.prepared(settings()):
+        use_at_once(192)
+        backend.reset_peak_memory()
+        use_at_once(64)
+        use_at_once(64)
+        peak = backend.peak_memory()
+        assert peak.peak_bytes is not None, peak.method
+        assert 60 * MIB <= peak.peak_bytes <= 90 * MIB
+        backend.reset_peak_memory()
+        assert (backend.peak_memory().peak_bytes or 0) < 30 * MIB
+
+
+def test_memory_freed_while_timing_is_given_back_afterwards():
+    backend = CpuBackend()
+    with backend.prepared(settings()):
+        use_at_once(192)
+        kept = backend._status_bytes("VmRSS")
+    assert kept - backend._status_bytes("VmRSS") > 150 * MIB
 
 
 def test_without_proc_the_unknown_is_none_with_a_reason(tmp_path):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from proxies import process_tree
 from proxies.process_tree import (
     address_space_bytes,
     children,
@@ -60,7 +59,7 @@ def test_children_are_found_without_the_kernels_list(
     tree: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = set(children(tree.pid))
-    monkeypatch.setattr(process_tree.os, "scandir", _no_such_file)
+    monkeypatch.setattr("proxies.process_tree.os.scandir", _no_such_file)
     assert set(children(tree.pid)) == found
 
 

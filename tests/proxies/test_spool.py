@@ -88,7 +88,9 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
     assert spool.read_all() == []
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"sha256": 1}', "[" * 100_000, '{"outcome": {}, "sha256": ""}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"sha256": 1}', "[" * 100_000, '{"outcome": {}, "sha256": ""}']
+)
 def test_a_foreign_file_is_set_aside(text: str, tmp_path: Path) -> None:
     (tmp_path / "k.json").write_text(text)
     assert Spool(directory=tmp_path).read_all() == []
@@ -102,19 +104,23 @@ def test_both_file_and_folder_are_synced_before_write_returns(
 
     def record(descriptor: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        synced.append("folder" if is_folder else Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        synced.append("folder" if is_folder else Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
     monkeypatch.setattr(os, "fsync", record)
     Spool(directory=tmp_path).write(outcome())
     assert sorted(synced) == ["folder", "k.json"]
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(SpoolError, match=r"could not be stored \(.*No space left on device\); free space there"):
+    with pytest.raises(
+        SpoolError, match=r"could not be stored \(.*No space left on device\); free space there"
+    ):
         Spool(directory=tmp_path).write(outcome())
     assert list(tmp_path.glob("*.tmp")) == []
 

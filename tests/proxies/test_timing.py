@@ -225,6 +225,7 @@ def test_the_same_device_gives_the_same_outcome(hardware):
         time_candidate(job(hardware), hardware, backend=FakeBackend(), lock=unlocked) for _ in range(2)
     )
     assert one == two
+    assert one.details["software"] == {"clock": "fake", "prepared": True}  # as it was while measuring
     assert one.metrics == {
         "step_ms": 10.0,
         "step_ms_low": 10.0,
@@ -268,7 +269,7 @@ def test_a_job_for_other_hardware_is_not_timed(hardware):
 
 
 OUT_OF_MEMORY = [
-    MemoryError("std::bad_alloc"),
+    MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
 ]
@@ -289,7 +290,8 @@ def test_running_out_of_memory_is_a_status_whenever_it_happens(hardware, error, 
     backend.fail = fail
     outcome = time_candidate(job(hardware), hardware, backend=backend, lock=unlocked)
     assert (outcome.status, outcome.metrics) == ("oom", {})
-    assert outcome.reason == str(error).splitlines()[0]
+    what = (str(error).splitlines() or ["MemoryError"])[0]
+    assert outcome.reason == f"out of memory at batch 4, 32 px: {what}"
 
 
 def test_other_errors_are_not_taken_for_memory(hardware):

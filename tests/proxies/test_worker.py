@@ -116,7 +116,9 @@ def test_weights_are_kept_when_asked(tmp_path: Path) -> None:
     assert "weights" not in run().details
     kept = run(keep_weights=tmp_path / "weights").details["weights"]
     tensors = load_file(tmp_path / "weights" / kept["file"])
-    total = sum(float(t.double().sum()) for name, t in tensors.items() if "running" not in name and "num_" not in name)
+    total = sum(
+        float(t.double().sum()) for name, t in tensors.items() if "running" not in name and "num_" not in name
+    )
     assert total == pytest.approx(run().metrics["sum"])
     assert kept["bytes"] == (tmp_path / "weights" / kept["file"]).stat().st_size
     assert [path.name for path in (tmp_path / "weights").iterdir()] == [f"{job().key}.safetensors"]
@@ -197,7 +199,7 @@ def test_steps_are_counted(step: Any) -> None:
 
 
 @pytest.mark.parametrize("field_name", ["threads", "timeout_seconds", "memory_limit_bytes", "max_jobs"])
-def test_limits_are_positive(field_name: str) -> None:
+def test_limits_are_positive(field_name: Any) -> None:
     with pytest.raises(ValueError, match=f"{field_name} is 0; use a positive number, or None"):
         WorkerSettings(**{field_name: 0})
 

@@ -1,0 +1,213 @@
+"""Proxy tasks: what a candidate is trained on for a short while, read from YAML. Torch loads only to train."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import metadata
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from proxies.data.protocol import DataError, DataSource, Split, Splits
+from proxies.data.registry import find_source, load_data_plugins, source_document, source_from_document
+from proxies.recipe import TrainingRecipe
+from proxies.records import Precision
+from search_spaces.architecture import Architecture, Recipe
+from search_spaces.document import read_spec
+from search_spaces.reader import suggest
+from search_spaces.spec import Name, Probability, Resolution, Spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from proxies.protocols import Report, Task
+
+TASK_FOLDER = Path(__file__).with_name("tasks")
+Factor = Annotated[float, Field(gt=0.0, le=1.0)]
+RewardName = Literal["effnetv2"]
+
+
+class UnknownTaskError(ValueError):
+    """No proxy task has this name."""
+
+
+class TaskDocument(Spec):
+    """A proxy task as its YAML file says it.
+
+    `width_factor` and `depth_factor` train a smaller network in place of each candidate, all in the same
+    proportion; costs and step time stay those of the candidate itself. `data` names a source and its
+    parameters; without it, data must be given with the search. `seeds` are trained one after another and
+    averaged. `max_candidates` and `reward` are what the task was made for; a search may say otherwise.
+    """
+
+    schema_version: Literal["nas.task/1"] = Field(alias="schema")
+    name: Name
+    notes: str = ""
+    data: dict[str, Any] | None = None
+    resolution: Resolution
+    recipe: TrainingRecipe
+    width_factor: Factor = 1.0
+    depth_factor: Factor = 1.0
+    dropout: Probability = 0.0
+    drop_path: Probability = 0.0
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    holdout: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    max_candidates: Annotated[int, Field(ge=1)] | None = None
+    reward: RewardName = "effnetv2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyTask:
+    """A classification task on images: the `Task` that every shipped YAML file is."""
+
+    document: TaskDocument
+    source: DataSource
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data."""
+        return self.source.num_classes
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Each candidate is trained once with each of these."""
+        return self.document.seeds
+
+    def fingerprint(self) -> str:
+        """sha256 of all that decides a result: data, recipe, sizes, dropout, torch's version."""
+        document = self.document
+        material = {
+            "data": self.source.fingerprint(),
+            "resolution": document.resolution,
+            "recipe": document.recipe.model_dump(mode="json"),
+            "width_factor": document.width_factor,
+            "depth_factor": document.depth_factor,
+            "dropout": document.dropout,
+            "drop_path": document.drop_path,
+            "torch": ".".join(metadata.version("torch").split(".")[:2]),
+        }
+        canonical = json.dumps(material, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """The task as plain data, for provenance."""
+        return {
+            **self.document.model_dump(mode="json", by_alias=True),
+            "data": source_document(self.source),
+            "num_classes": self.num_classes,
+        }
+
+    def reduce(self, arch: Architecture) -> Architecture:
+        """The network that is trained in place of `arch`: narrower and shallower by the task's factors."""
+        recipe = Recipe(dropout=self.document.dropout, drop_path=self.document.drop_path)
+        reduced = reduce(
+            arch, width_factor=self.document.width_factor, depth_factor=self.document.depth_factor
+        )
+        return replace(reduced, recipe=recipe)
+
+    def train(
+        self, network: "nn.Module", report: "Report", *, seed: int, device: "torch.device"
+    ) -> Mapping[str, float]:
+        """Train on the training images, and report on the validation images alone."""
+        from proxies.training import train_classifier
+
+        splits = _load(self.source, self.document.resolution)
+        return train_classifier(
+            network, splits, self.document.recipe, seed=seed, device=device, report=report
+        )
+
+    def load_test(self) -> Split:
+        """The held-out test images; for final reports, never for a search."""
+        return self.source.load_test(resolution=self.document.resolution)
+
+
+@lru_cache(maxsize=1)
+def _load(source: DataSource, resolution: int) -> Splits:
+    """The data of this process's task: a worker trains many candidates on the same images."""
+    return source.load(resolution=resolution)
+
+
+def reduce(arch: Architecture, *, width_factor: float, depth_factor: float) -> Architecture:
+    """A smaller network in the same proportions.
+
+    Widths are multiplied and rounded to the nearest multiple of 8, at least 8; depths are multiplied and
+    rounded, at least 1. A factor of 1 changes nothing.
+    """
+
+    def width(channels: int) -> int:
+        return channels if width_factor == 1.0 else max(8, int(channels * width_factor + 4) // 8 * 8)
+
+    def depth(blocks: int) -> int:
+        return max(1, round(blocks * depth_factor))
+
+    return replace(
+        arch,
+        stem=arch.stem.model_copy(update={"width": width(arch.stem.width)}),
+        stages=tuple(
+            replace(stage, width=width(stage.width), depth=depth(stage.depth)) for stage in arch.stages
+        ),
+        head=arch.head.model_copy(update={"width": width(arch.head.width)}),
+    )
+
+
+def task_names() -> list[str]:
+    """The shipped tasks."""
+    return sorted(path.stem for path in TASK_FOLDER.glob("*.yaml"))
+
+
+def load_task(
+    name_or_path: str | Path,
+    *,
+    data: str | None = None,
+    precision: Precision | None = None,
+    allow_plugins: bool = False,
+) -> "Task":
+    """A shipped task by name, one from a YAML file, or (with `allow_plugins`) an installed plug-in's.
+
+    `data` and `precision` take the place of the task's own.
+
+    Raises:
+        UnknownTaskError: no task has this name; the nearest is given.
+        DocumentError: the file cannot be read as a task.
+        DataError: the data is not there, or none is named.
+    """
+    if allow_plugins:
+        load_data_plugins()
+        for entry in entry_points(group="nas.tasks"):
+            if entry.name == str(name_or_path):
+                task: Task = entry.load()()
+                return task
+    document = _read_document(name_or_path)
+    if precision is not None:
+        recipe = document.recipe.model_copy(update={"precision": precision})
+        document = document.model_copy(update={"recipe": recipe})
+    return ProxyTask(document=document, source=_source(document, data))
+
+
+def _read_document(name_or_path: str | Path) -> TaskDocument:
+    text, path = str(name_or_path), Path(name_or_path)
+    if text in task_names():
+        path = TASK_FOLDER / f"{text}.yaml"
+    elif path.suffix not in {".yaml", ".yml"} and len(path.parts) == 1:
+        names = task_names()
+        raise UnknownTaskError(f"proxy {text!r} is unknown{suggest(text, names)}; known: {', '.join(names)}")
+    return read_spec(path, TaskDocument)
+
+
+def _source(document: TaskDocument, data: str | None) -> DataSource:
+    if data is not None:
+        source = find_source(data)
+    elif document.data is not None:
+        source = source_from_document(document.data)
+    else:
+        raise DataError(f"proxy {document.name!r} has no data of its own; name some with --data")
+    from proxies.data.registry import HoldsOut
+
+    if document.holdout is not None and isinstance(source, HoldsOut):
+        return source.holding_out(document.holdout)
+    return source
