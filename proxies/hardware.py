@@ -65,10 +65,14 @@ class PeakFlops(Spec):
 
 
 class Defaults(Spec):
-    """Timing settings where nothing else is said. `resolution` None: the architecture's training one."""
+    """Timing settings where nothing else is said.
+
+    Networks are timed at the resolution they are trained at; `max_resolution` bounds it on devices that
+    would take too long there.
+    """
 
     batch_size: PositiveInt
-    resolution: Resolution | None = None
+    max_resolution: Resolution | None = None
     precision: Precision = "fp32"
     memory_format: MemoryFormat = "channels_last"
     compile: CompileMode = "none"
@@ -305,18 +309,19 @@ def timing_settings(
 ) -> TimingSettings:
     """How `arch` is timed on `profile`. What is not given is the profile's default.
 
-    The resolution is the one given, else the profile's, else the architecture's training resolution,
-    else 224.
+    The resolution is the one given, else the architecture's training resolution (224 where it has none),
+    but no more than the profile's maximum.
 
     Raises:
         ValueError: a precision that this kind of device is not timed in, or a value out of range.
     """
     defaults = profile.defaults
+    trained_at = arch.recipe.train_resolution or DEFAULT_RESOLUTION
     chosen: Precision = _first(precision, defaults.precision)
     if profile.kind == "cpu" and chosen in {"tf32", "fp16"}:
         raise ValueError(f"precision {chosen} is not timed on {profile.name!r}, a CPU; use fp32 or bf16")
     return TimingSettings(
-        resolution=_first(resolution, defaults.resolution, arch.recipe.train_resolution, DEFAULT_RESOLUTION),
+        resolution=_first(resolution, min(trained_at, defaults.max_resolution or trained_at)),
         batch_size=_first(batch_size, defaults.batch_size),
         num_classes=num_classes,
         precision=chosen,

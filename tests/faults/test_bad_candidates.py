@@ -1,4 +1,4 @@
-"""A zoo of bad candidates among good ones: each costs itself alone. tests/nas/test_ray_executor.py has Ray."""
+"""A zoo of bad candidates among good ones: each costs itself alone. Ray: tests/nas/test_ray_executor.py."""
 
 import re
 from pathlib import Path

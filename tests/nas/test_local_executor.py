@@ -32,7 +32,12 @@ def _allocate(num_bytes: int, seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Runner:
-    """Does what the digest says; every outcome tells the process, its device and its temporary folder."""
+    """Does what the digest says; every outcome tells the process, its device and its temporary folder.
+
+    In `beside`, trainings leave a file while they run; the others count them.
+    """
+
+    beside: Path | None = None
 
     def run(self, job: TimeJob | TrainJob, report: Any) -> Outcome:
         if job.digest == "fail":
@@ -58,14 +63,22 @@ class Runner:
             for step in range(20_000):
                 report(step, {"accuracy": 0.5})
         if job.digest == "wait":
-            while report(1, {"pid": float(os.getpid())}) == "continue":
-                time.sleep(0.02)
+            self._wait(report)
         details = {
+            "beside": 0 if self.beside is None else len(list(self.beside.iterdir())),
             "pid": os.getpid(),
             "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "folder": tempfile.gettempdir(),
         }
         return Outcome(key=job.key, kind=job.kind, digest=job.digest, status="ok", details=details)
+
+    def _wait(self, report: Any) -> None:
+        if self.beside is not None:
+            (self.beside / str(os.getpid())).touch()
+        while report(1, {"pid": float(os.getpid())}) == "continue":
+            time.sleep(0.02)
+        if self.beside is not None:
+            (self.beside / str(os.getpid())).unlink()
 
 
 def train(digest: str = "ok", seed: int = 0) -> TrainJob:
@@ -155,17 +168,20 @@ def test_each_worker_sees_its_own_device_alone(private_locks: Path) -> None:
     assert seen == {"GPU-0", "GPU-1"}
 
 
-def test_timing_waits_until_trainings_on_its_device_are_over(private_locks: Path) -> None:
-    cpu = Device(kind="cpu", index=0, name="test")
-    with LocalExecutor(settings(hardware=hardware(cpu)), workers=3) as executor:
+def test_timing_has_its_device_alone_and_training_shares_it(private_locks: Path, tmp_path: Path) -> None:
+    cpu, beside = Device(kind="cpu", index=0, name="test"), tmp_path / "beside"
+    beside.mkdir()
+    with LocalExecutor(settings(hardware=hardware(cpu), runner=Runner(beside)), workers=3) as executor:
         for seed in range(2):
             executor.submit(train("wait", seed))
             next_report(executor)
+        assert len(list(beside.iterdir())) == 2
         executor.submit(time_job())
+        assert executor.wait(0.1) is not None
         for seed in range(2):
             executor.stop(train("wait", seed).key)
-        kinds = [next_outcome(executor).kind for _ in range(3)]
-    assert kinds == ["train", "train", "time"]
+        outcomes = {outcome.kind: outcome for outcome in (next_outcome(executor) for _ in range(3))}
+    assert outcomes["time"].details["beside"] == 0
 
 
 def test_the_deadline_counts_from_when_the_device_is_free(private_locks: Path) -> None:

@@ -1,11 +1,18 @@
+import platform
 import time
+from pathlib import Path
 
+import pytest
 import torch
 
 from proxies.cpu_backend import CpuBackend
 from proxies.records import TimingSettings
 
 MIB = 2**20
+needs_glibc_linux = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not Path("/proc/self/clear_refs").exists(),
+    reason="needs glibc on Linux",
+)
 
 
 def settings(threads: int = 1) -> TimingSettings:
@@ -50,6 +57,7 @@ def use_at_once(mebibytes: int) -> None:
     del pieces
 
 
+@needs_glibc_linux
 def test_the_peak_of_memory_is_what_was_used_at_once():
     """Twice 64 MiB one after the other is a peak of 64 MiB; memory freed before the reset is not in it."""
     backend = CpuBackend()
@@ -65,6 +73,7 @@ def test_the_peak_of_memory_is_what_was_used_at_once():
         assert (backend.peak_memory().peak_bytes or 0) < 30 * MIB
 
 
+@needs_glibc_linux
 def test_memory_freed_while_timing_is_given_back_afterwards():
     backend = CpuBackend()
     with backend.prepared(settings()):

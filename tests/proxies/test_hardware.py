@@ -2,6 +2,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_every_shipped_profile_is_complete(name):
     if name == "cpu":
         assert profile.match is None
         assert profile.defaults.budget_seconds == 20.0
-        assert profile.defaults.resolution is not None
+        assert profile.defaults.max_resolution is not None
         return
     assert profile.ray_accelerator_type
     assert profile.bandwidth_bytes_per_second is not None
@@ -330,7 +331,9 @@ def test_settings_come_from_the_override_the_profile_the_recipe_then_224():
     )
     assert timing_settings(t4, plain).resolution == 224
     assert timing_settings(t4, trained_at_300).resolution == 300
-    assert timing_settings(cpu, trained_at_300).resolution == cpu.defaults.resolution
+    assert timing_settings(cpu, trained_at_300).resolution == cpu.defaults.max_resolution
+    trained_at_32 = replace(plain, recipe=Recipe(train_resolution=32))
+    assert timing_settings(cpu, trained_at_32).resolution == 32
     assert timing_settings(cpu, trained_at_300, resolution=64).resolution == 64
     chosen = timing_settings(t4, plain, batch_size=7, precision="fp32", memory_format="contiguous", threads=3)
     assert (chosen.batch_size, chosen.precision, chosen.memory_format, chosen.threads) == (

@@ -38,7 +38,7 @@ random_documents = space_documents().map(with_fitting_rules)
 
 
 def genotypes(found: Space) -> list[tuple[int, ...]]:
-    """Every genotype that obeys the rules, by walking the trees: an absent run reads nothing but its depth."""
+    """Every genotype that obeys the rules, by walking the trees: an absent run reads only its depth."""
 
     def walk(tree: Tree, chosen: dict[int, int]) -> Any:
         if isinstance(tree, Pick):
