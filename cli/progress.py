@@ -44,7 +44,7 @@ class PlainProgress:
 
 
 class MovingProgress:
-    """One line that is drawn anew."""
+    """One line that is drawn anew. It stays when the search ends, unless nothing had happened."""
 
     def __init__(self, progress: Any, task: Any) -> None:
         self._progress = progress
@@ -52,6 +52,7 @@ class MovingProgress:
 
     def update(self, event: "ProgressEvent") -> None:
         """Draw the line anew."""
+        self._progress.live.transient = False
         self._progress.update(
             self._task, completed=event.evaluated, total=event.total, description=describe(event)
         )
@@ -69,7 +70,9 @@ def _moving_line(stream: TextIO) -> Iterator[MovingProgress]:
         TimeElapsedColumn(),
     )
     console = Console(file=stream, highlight=False)
-    with Progress(*columns, console=console, refresh_per_second=2, redirect_stdout=False) as progress:
+    with Progress(
+        *columns, console=console, refresh_per_second=2, transient=True, redirect_stdout=False
+    ) as progress:
         yield MovingProgress(progress, progress.add_task("starting", total=None))
 
 

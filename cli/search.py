@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from nas.api import DryRun
     from nas.config import SearchConfig
     from nas.progress import Progress
-    from proxies.hardware import ResolvedHardware
     from results.run import Run
 
 MEASURING = "What is measured"
@@ -200,7 +199,7 @@ def search(
         "reuse": tuple(reuse) if reuse else None,
         "no_reuse": no_reuse,
     }
-    resolved, resolved_hardware = _resolve(given, config)
+    resolved = _resolve(given, config)
     if dry_run:
         from nas.api import plan
 
@@ -210,25 +209,16 @@ def search(
     def start(progress: "Progress") -> "Run":
         from nas.api import search as run_search
 
-        _say_what_starts(resolved, resolved_hardware)
         return run_search(resolved, progress=progress)
 
     supervised(start, as_json=as_json)
 
 
-def _say_what_starts(config: "SearchConfig", hardware: "ResolvedHardware | None") -> None:
-    """One line before the first candidate, which may take a while, and what to know about the hardware."""
-    device = config.hardware if hardware is None else f"{hardware.device} ({hardware.profile.name})"
-    note(f"searching {config.space} on {device}: {config.candidates} candidates, executor {config.executor}")
-    for text in () if hardware is None else hardware.notes:
-        note(text)
-
-
 def _resolve(given: Mapping[str, Any], file: Path | None) -> tuple["SearchConfig", "ResolvedHardware | None"]:
-    """The configuration (options before the file, the file before the defaults), and the hardware.
+    """The configuration: options before the file, the file before the defaults.
 
-    Hardware and executor that are not here are refused now, before anything heavy is loaded. The hardware of
-    a cluster is the cluster's to know: None.
+    Hardware and executor that are not here are refused now, before anything heavy is loaded; the hardware
+    of a cluster is the cluster's to know.
     """
     from nas.config import make_config, read_config_file
     from proxies.hardware import resolve_hardware
@@ -240,9 +230,11 @@ def _resolve(given: Mapping[str, Any], file: Path | None) -> tuple["SearchConfig
     if given["no_reuse"]:
         settings.pop("reuse", None)
     config = make_config(settings)
-    hardware = resolve_hardware(config.hardware) if config.ray_address is None else None
+    if config.ray_address is None:
+        for text in resolve_hardware(config.hardware).notes:
+            note(text)
     require_executor(config.executor)
-    return config, hardware
+    return config
 
 
 def _show_plan(found: "DryRun", *, as_json: bool) -> None:

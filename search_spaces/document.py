@@ -190,13 +190,20 @@ def _is_file(path: Path) -> bool:
 
 
 def check_header(reader: Reader, node: Fields, schema: str) -> None:
-    """Report a wrong or missing schema, and a choice where none can be."""
+    """Report a wrong or missing schema.
+
+    Raises:
+        DocumentError: a schema of another kind, as nothing else would fit either.
+    """
     found = node.get("schema")
     if found is None:
         reader.report(node.mark, "schema", f"the key 'schema' is missing; write schema: {schema}")
     elif not isinstance(found, Scalar) or found.value != schema:
         shown = f", got {shorten(found.text)!r}" if isinstance(found, Scalar) else ""
-        reader.report(found.mark, "schema", f"expected {schema!r}{shown}")
+        problem = Problem(found.mark, "schema", f"expected {schema!r}{shown}")
+        if isinstance(found, Scalar) and not str(found.value).startswith(schema.partition("/")[0]):
+            raise DocumentError([problem])
+        reader.problems.append(problem)
 
 
 def read_text_field(reader: Reader, node: Fields, key: str) -> str | None:

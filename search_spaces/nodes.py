@@ -55,7 +55,7 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (str(self.mark), self.path, self.message) if part)
+        return printable(": ".join(part for part in (str(self.mark), self.path, self.message) if part))
 
 
 class DocumentError(ValueError):
@@ -310,6 +310,11 @@ def plain_value(text: str) -> Any:
         raise ValueError(f"{text} is not a finite number")
     is_whole = "." not in text and number.is_integer() and abs(number) < 10**_MAX_DIGITS
     return int(number) if is_whole else number
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped, so that a hostile value cannot steer a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def shorten(text: str, limit: int = 40) -> str:

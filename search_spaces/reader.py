@@ -82,6 +82,11 @@ class Reader:
         key = choice_key(node)
         if key is not None:
             return self._choice(node, key, type_, path, site)
+        stray = next((name for name in CHOICE_KEYS if isinstance(node, Fields) and node.get(name)), None)
+        if stray is not None and isinstance(node, Fields):
+            message = f"a choice is a mapping with the one key {stray!r}; give its other keys to the options"
+            self.report(node.key_marks[stray], path, message)
+            return None
         if isinstance(type_, Leaf):
             return self._leaf(node, type_, path)
         if isinstance(type_, LeafOrRecord):
@@ -115,7 +120,7 @@ class Reader:
             self.report(node.mark, path, "one_of needs a list of at least one option")
             return None
         if len(node.items) > MAX_OPTIONS:
-            self.report(node.mark, path, f"{len(node.items)} options; at most {MAX_OPTIONS} are allowed")
+            self.report(node.mark, path, f"{len(node.items):,} options; at most {MAX_OPTIONS:,} are allowed")
             return None
         labels = self._labels_of(node)
         gene = self._gene(site, path, labels)
@@ -125,7 +130,7 @@ class Reader:
         ]
         if (id(node), id(type_)) not in self._compared:  # a menu is compared once, not at each of its uses
             self._compared.add((id(node), id(type_)))
-            self._check_disjoint(node, options, labels, path)
+            self._check_disjoint(node, options, path)
         return self._pick(gene, options)
 
     def _labels_of(self, node: Items) -> tuple[str, ...]:
@@ -133,9 +138,7 @@ class Reader:
             self._labels[id(node)] = option_labels(node.items)
         return self._labels[id(node)]
 
-    def _check_disjoint(
-        self, node: Items, options: list[Tree | None], labels: tuple[str, ...], path: str
-    ) -> None:
+    def _check_disjoint(self, node: Items, options: list[Tree | None], path: str) -> None:
         try:
             pair = first_overlap(options, self._budget)
         except TooManyComparisonsError:
@@ -147,8 +150,8 @@ class Reader:
             line = node.items[earlier].mark.line
             where = f" (line {line})" if line is not None else ""
             message = (
-                f"option {later + 1} ({labels[later]}) can be the same as option {earlier + 1}"
-                f" ({labels[earlier]}){where}; options must differ whatever is chosen inside them"
+                f"option {later + 1} ({_label(node.items[later])}) can be the same as option {earlier + 1}"
+                f" ({_label(node.items[earlier])}){where}; options must differ whatever is chosen inside them"
             )
             self.report(node.items[later].mark, path, message)
 
@@ -189,7 +192,7 @@ class Reader:
             )
             return None
         if (high - low) // step + 1 > MAX_OPTIONS:
-            self.report(node.mark, path, f"more than {MAX_OPTIONS} integers; use a larger step")
+            self.report(node.mark, path, f"more than {MAX_OPTIONS:,} integers; use a larger step")
             return None
         return range(low, high + 1, step)
 
@@ -291,16 +294,15 @@ class Reader:
     # --- values ----------------------------------------------------------------------------------------
 
     def _leaf(self, node: Node, type_: Leaf, path: str, also: RecordType | None = None) -> Tree | None:
-        or_mapping = f" or a mapping with the keys {', '.join(also.fields)}" if also else ""
-        if not isinstance(node, Scalar):
+        if isinstance(node, Scalar):
+            try:
+                return Const(type_.adapter.validate_python(node.value, strict=True))
+            except ValidationError as error:
+                self.report(node.mark, path, explain_error(error.errors(include_url=False), node, also))
+        else:
             kind = "a list" if isinstance(node, Items) else "a mapping"
-            self.report(node.mark, path, f"expected a single value{or_mapping}, got {kind}")
-            return None
-        try:
-            return Const(type_.adapter.validate_python(node.value, strict=True))
-        except ValidationError as error:
-            self.report(node.mark, path, explain_error(error.errors(include_url=False), node) + or_mapping)
-            return None
+            self.report(node.mark, path, f"expected a single value, got {kind}")
+        return None
 
     def _tagged(self, node: Node, type_: Tagged, path: str, site: str) -> Tree | None:
         if not isinstance(node, Fields):
@@ -366,10 +368,6 @@ class Reader:
             if name not in keys:
                 shown = shorten(name)
                 message = f"unknown key {shown!r}{suggest(shown, keys)}; known: {', '.join(keys)}"
-                if name in CHOICE_KEYS:
-                    message = (
-                        f"a choice is a mapping with the one key {name!r}; give its other keys to the options"
-                    )
                 self.report(node.key_marks[name], path, message)
 
     def _unknown_name(
@@ -422,32 +420,37 @@ def _integer_hint(text: str) -> str:
     return f"; write {meant.group(1)}" if meant else ""
 
 
-def explain_error(details: Sequence[ErrorDetails], node: Scalar) -> str:
-    """One sentence for what pydantic found wrong with a scalar."""
+def explain_error(details: Sequence[ErrorDetails], node: Scalar, also: RecordType | None = None) -> str:
+    """One sentence for what pydantic found wrong with a scalar, where a mapping `also` would have done."""
     first = next((detail for detail in details if detail["type"] == "literal_error"), details[0])
     context: dict[str, Any] = first.get("ctx") or {}
-    shown = shorten(node.text)
+    shown = repr(shorten(node.text)) if node.text else "nothing"
     match first["type"]:
         case "int_type" | "int_from_float":
-            return f"expected an integer, got {shown!r}{_integer_hint(node.text)}"
+            return f"expected an integer, got {shown}{_integer_hint(node.text)}"
         case "float_type":
-            return f"expected a number, got {shown!r}"
+            return f"expected a number, got {shown}"
         case "string_type":
             return f"expected a string, got {shown}; quote it"
+        case "string_pattern_mismatch":  # names are the only ones with a pattern
+            return f"{shown} is not a name; use letters, digits and . _ + -, a letter or digit first"
         case "literal_error":
             expected = [
                 part.strip(" '") for part in str(context["expected"]).replace(" or ", ", ").split(",")
             ]
-            return f"{shown!r} is not one of {', '.join(expected)}{suggest(shown, expected)}"
+            near = suggest(node.text, expected)
+            if also is not None:
+                expected.append("{" + ", ".join(f"{key}: ..." for key in also.fields) + "}")
+            return f"{shown} is not {'one of ' if len(expected) > 1 else ''}{', '.join(expected)}{near}"
         case "greater_than_equal":
-            return f"{shown} is below {context['ge']}"
+            return f"{shorten(node.text)} is below {context['ge']}"
         case "greater_than":
-            return f"{shown} is not above {context['gt']}"
+            return f"{shorten(node.text)} is not above {context['gt']}"
         case "less_than_equal":
-            return f"{shown} is above {context['le']}"
+            return f"{shorten(node.text)} is above {context['le']}"
         case "less_than":
-            return f"{shown} is not below {context['lt']}"
+            return f"{shorten(node.text)} is not below {context['lt']}"
         case "value_error":
             return str(context["error"])
         case _:
-            return f"{shown!r}: {first['msg']}"
+            return f"{shown}: {first['msg']}"

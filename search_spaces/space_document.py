@@ -219,7 +219,8 @@ def _bound(reader: Reader, node: Node | None, path: str) -> float | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
         return value
     if node is not None:
-        reader.report(node.mark, path, "expected a number above 0")
+        got = f", got {shorten(node.text)!r}" if isinstance(node, Scalar) else ""
+        reader.report(node.mark, path, f"expected a number above 0, such as 30e6{got}")
     return None
 
 

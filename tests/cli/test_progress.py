@@ -60,3 +60,13 @@ def test_a_terminal_gets_one_moving_line(monkeypatch):
     assert "4/4" in shown
     assert "hypervolume 0.125" in shown
     assert shown.count("\n") == 1, "only the end of the line"
+
+
+def test_a_terminal_keeps_no_line_of_a_search_that_never_began(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    with showing_progress(stream):
+        assert "starting" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[2K"), "the line is erased"

@@ -114,12 +114,17 @@ def outcome_of(executor: LocalExecutor, job: TrainJob | TimeJob) -> Outcome:
 
 
 def next_outcome(executor: LocalExecutor) -> Outcome:
-    while True:
+    (outcome,) = next_outcomes(executor, 1)
+    return outcome
+
+
+def next_outcomes(executor: LocalExecutor, count: int) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    while len(outcomes) < count:
         events = executor.wait(PATIENCE_SECONDS)
         assert events, "nothing happened"
-        for event in events:
-            if isinstance(event, Outcome):
-                return event
+        outcomes += [event for event in events if isinstance(event, Outcome)]
+    return outcomes
 
 
 def next_report(executor: LocalExecutor) -> Partial:
@@ -164,7 +169,7 @@ def test_each_worker_sees_its_own_device_alone(private_locks: Path) -> None:
             next_report(executor)
         for seed in range(2):
             executor.stop(train("wait", seed).key)
-        seen = {next_outcome(executor).details["visible"] for _ in range(2)}
+        seen = {outcome.details["visible"] for outcome in next_outcomes(executor, 2)}
     assert seen == {"GPU-0", "GPU-1"}
 
 
@@ -177,10 +182,9 @@ def test_timing_has_its_device_alone_and_training_shares_it(private_locks: Path,
             next_report(executor)
         assert len(list(beside.iterdir())) == 2
         executor.submit(time_job())
-        assert executor.wait(0.1) is not None
         for seed in range(2):
             executor.stop(train("wait", seed).key)
-        outcomes = {outcome.kind: outcome for outcome in (next_outcome(executor) for _ in range(3))}
+        outcomes = {outcome.kind: outcome for outcome in next_outcomes(executor, 3)}
     assert outcomes["time"].details["beside"] == 0
 
 

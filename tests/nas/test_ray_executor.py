@@ -17,8 +17,6 @@ from typing import Any
 
 import psutil
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "faults"))  # the workers get it from here
 from zoo import LIMITS, ZooRunner, check_zoo, job_named, run_all, zoo_jobs
 
 from nas.executors.protocol import ExecutorError

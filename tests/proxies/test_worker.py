@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +200,9 @@ def test_steps_are_counted(step: Any) -> None:
 
 @pytest.mark.parametrize("field_name", ["threads", "timeout_seconds", "memory_limit_bytes", "max_jobs"])
 def test_limits_are_positive(field_name: str) -> None:
+    fields: dict[str, Any] = {field_name: 0}
     with pytest.raises(ValueError, match=f"{field_name} is 0; use a positive number, or None"):
-        replace(WorkerSettings(), **{field_name: 0})
+        WorkerSettings(**fields)
 
 
 def test_settings_travel_between_processes() -> None:
