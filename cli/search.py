@@ -214,7 +214,7 @@ def search(
     supervised(start, as_json=as_json)
 
 
-def _resolve(given: Mapping[str, Any], file: Path | None) -> tuple["SearchConfig", "ResolvedHardware | None"]:
+def _resolve(given: Mapping[str, Any], file: Path | None) -> "SearchConfig":
     """The configuration: options before the file, the file before the defaults.
 
     Hardware and executor that are not here are refused now, before anything heavy is loaded; the hardware
@@ -251,7 +251,9 @@ def _show_plan(found: "DryRun", *, as_json: bool) -> None:
     ]
     if as_json:
         prediction = {"predicted_seconds": found.predicted_seconds, "prediction": found.prediction}
-        write_json(plan.document() | {"samples": samples} | prediction)
+        document = plan.document()
+        document["space"] = {**document["space"], "size": plan.space.size}  # run.yaml holds it as text
+        write_json(document | {"samples": samples} | prediction)
         return
     for key, value in plan.config.model_dump(mode="json").items():
         if value not in (None, [], False):

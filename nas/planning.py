@@ -85,7 +85,7 @@ class SearchPlan:
             "jobs_per_candidate": {"time": 1, "train": len(self.task_seeds)},
             "space": {
                 "name": self.space.name,
-                "size": self.space.size,
+                "size": f"{self.space.size:,}",
                 "fingerprint": space_fingerprint(self.space),
             },
             "task": {

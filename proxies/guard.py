@@ -340,10 +340,9 @@ class Guard:
         now = self._clock()
         for worker in self._workers:
             deadline = self._deadline_of(worker)
-            if deadline is not None and now >= deadline and worker.job is not None:
-                self._condemn(
-                    worker, "timeout", f"passed its deadline of {self._settings.timeout_seconds:g} s"
-                )
+            if deadline is not None and now >= deadline:
+                limit = self._settings.timeout_seconds
+                self._condemn(worker, "timeout", f"passed its deadline of {limit:g} s")
         if now < self._last_watch + WATCH_SECONDS:
             return
         self._last_watch = now

@@ -162,7 +162,7 @@ def _series(
     tolerance: float,
     until: float,
 ) -> tuple[Verdict, Conditions]:
-    """Pairs in rotating order, judged at 8, 12, 18, ... of them, until sharp or out of time."""
+    """Pairs in rotating order, judged at 6, 9, 14, ... of them, until sharp or out of time."""
     candidate_ms: list[float] = []
     reference_ms: list[float] = []
 

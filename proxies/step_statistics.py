@@ -16,8 +16,8 @@ Ratios = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 LEVEL = 0.95
-MIN_PAIRS = 8
-"""Fewer pairs are never accepted. With 8, the whole range of the values covers the median with 99 %."""
+MIN_PAIRS = 6
+"""Fewer pairs are never accepted. With 6, the whole range of the values covers the median with 97 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ def _keys(cls: type[BaseModel]) -> list[str]:
 
 def _keys_at(cls: type[BaseModel], steps: Sequence[int | str]) -> list[str]:
     """The keys of the specification that stands under `steps` in `cls`; none when that is not one."""
-    for step in steps:
+    for step in (step for step in steps if isinstance(step, str)):  # a number is a place in a list
         info = next((info for name, info in cls.model_fields.items() if step in {name, info.alias}), None)
         candidates = [] if info is None else [info.annotation, *get_args(info.annotation)]
         specs = [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]

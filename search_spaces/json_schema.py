@@ -3,8 +3,8 @@
     python -m search_spaces.json_schema        # rewrites search_spaces/schema/*.json
 
 They are derived from the same types as the reader. Every field has one definition: the concrete value, or,
-in a space, a choice of such values. What a schema cannot say (that options differ, that names exist, that a
-kernel is odd with a reason given) is left to the reader.
+in a space, a choice of such values. What a schema cannot say (that options differ, that names exist) is left
+to the reader.
 """
 
 import json

@@ -192,8 +192,9 @@ def _from_python(data: Any, mark: Mark, path: str, depth: int) -> Node:
             _from_python(value, mark, f"{path}[{index}]", depth + 1) for index, value in enumerate(data)
         )
         return Items(items, mark)
-    is_number = isinstance(data, (int, float)) and math.isfinite(data) and abs(data) < 10.0**_MAX_DIGITS
-    if data is None or isinstance(data, (bool, str)) or is_number:
+    is_integer = isinstance(data, int) and abs(data) < 10**_MAX_DIGITS
+    is_fraction = isinstance(data, float) and math.isfinite(data)
+    if data is None or isinstance(data, (bool, str)) or is_integer or is_fraction:
         return Scalar(data, str(data), mark)
     shown = shorten(repr(data)) if not isinstance(data, int) else "an integer of many digits"
     message = f"{shown} is not document data; use mappings, lists, finite numbers, strings or choices"

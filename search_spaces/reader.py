@@ -19,11 +19,11 @@ from search_spaces.schema import MISSING, FieldType, Leaf, LeafOrRecord, RecordT
 from search_spaces.tree import Budget, Const, Gene, Pick, Record, TooManyComparisonsError, Tree, first_overlap
 
 MAX_OPTIONS = 10_000
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 """Values read in all, menus and shared choices counted at each of their uses."""
 MAX_NESTING = 64
 """Levels of values, menus and shared choices followed."""
-MAX_COMPARISONS = 500_000
+MAX_COMPARISONS = 200_000
 
 
 class Reader:

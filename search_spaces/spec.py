@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 
 class Spec(BaseModel):
@@ -23,7 +23,10 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Depth = Annotated[int, Field(ge=0, le=1_000)]
 Kernel = Annotated[
-    int, Field(ge=1, le=31, json_schema_extra={"not": {"multipleOf": 2}}), AfterValidator(_odd)
+    int,
+    Field(ge=1, le=31),
+    AfterValidator(_odd),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 31, "not": {"multipleOf": 2}}),
 ]
 Expand = Annotated[int, Field(ge=1, le=64)]
 Ratio = Annotated[float, Field(gt=0.0, le=1.0)]

@@ -5,7 +5,7 @@ different places may read the same gene (a shared choice), each with its own typ
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -45,7 +45,8 @@ class Record:
     `make` builds the value from the fields; `tag` is the op or kind, where the schema has one.
     """
 
-    make: Callable[[Mapping[str, Any]], Any]
+    # A function's repr holds its address; without it equal trees have equal reprs in every process.
+    make: Callable[[Mapping[str, Any]], Any] = field(repr=False)
     tag: str | None
     fields: tuple[tuple[str, "Tree"], ...]
 
@@ -134,17 +135,17 @@ def constants_at(tree: Tree, keys: Sequence[str]) -> Iterator[Any]:
 
 
 class TooManyComparisonsError(Exception):
-    """Two trees have more pairs of records to compare than the budget allows."""
+    """Trees have more to compare than the budget allows."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """How many comparisons of two records are left; documents of strangers are read under one."""
+    """How many steps of comparing trees are left; documents of strangers are read under one."""
 
     left: int
 
     def spend(self) -> None:
-        """Take one comparison.
+        """Take one step.
 
         Raises:
             TooManyComparisonsError: none is left.
@@ -154,26 +155,19 @@ class Budget:
             raise TooManyComparisonsError
 
 
-def overlap(first: Tree, second: Tree, budget: Budget | None = None) -> bool:
-    """Whether some value can come from both trees. Shared choices are taken as free, to be on the safe side.
-
-    Raises:
-        TooManyComparisonsError: more comparisons of records than the budget, where there is one.
-    """
-    return first_overlap((first, second), budget) is not None
-
-
-def first_overlap(trees: Sequence[Tree | None], budget: Budget | None = None) -> tuple[int, int] | None:
+def first_overlap(trees: Sequence[Tree | None], budget: Budget) -> tuple[int, int] | None:
     """The first tree that can come to the same value as an earlier one: both indices, the earlier first.
 
+    Shared choices are taken as free, to be on the safe side.
+
     Raises:
-        TooManyComparisonsError: more comparisons of records than the budget, where there is one.
+        TooManyComparisonsError: more to compare than the budget allows.
     """
     owners: dict[Any, int] = {}
     specs: list[tuple[int, Any]] = []
     records: list[tuple[int, Record]] = []
     for index, tree in enumerate(trees):
-        values, mine = ([], []) if tree is None else _alternatives(tree)
+        values, mine = ([], []) if tree is None else _alternatives(tree, budget)
         # A constant may be a whole specification (a default) where another tree spells out its fields.
         whole = [value for value in values if field_values(value) is not None]
         rivals = [owners[value] for value in values if owners.setdefault(value, index) != index]
@@ -191,12 +185,13 @@ def first_overlap(trees: Sequence[Tree | None], budget: Budget | None = None) ->
     return None
 
 
-def _alternatives(tree: Tree) -> tuple[list[Any], list[Record]]:
+def _alternatives(tree: Tree, budget: Budget) -> tuple[list[Any], list[Record]]:
     """The constants and the records that a tree of choices may come to."""
     values: list[Any] = []
     records: list[Record] = []
     pending = [tree]
     while pending:
+        budget.spend()
         found = pending.pop()
         if isinstance(found, Pick):
             pending.extend(found.options)
@@ -207,20 +202,30 @@ def _alternatives(tree: Tree) -> tuple[list[Any], list[Record]]:
     return values, records
 
 
-def _records_overlap(first: Record, second: Record, budget: Budget | None) -> bool:
-    if budget is not None:
-        budget.spend()
+def _overlap(first: Tree, second: Tree, budget: Budget) -> bool:
+    if isinstance(first, Const) and isinstance(second, Const):
+        return bool(first.value == second.value)
+    return first_overlap((first, second), budget) is not None
+
+
+def _records_overlap(first: Record, second: Record, budget: Budget) -> bool:
+    budget.spend()
+    # Records of one `make` have the same fields in the same order.
     return (
         first.tag == second.tag
         and first.make == second.make
-        and all(overlap(tree, second.get(key), budget) for key, tree in first.fields)
+        and all(
+            _overlap(one, other, budget)
+            for (_, one), (_, other) in zip(first.fields, second.fields, strict=True)
+        )
     )
 
 
-def _value_fits(value: Any, record: Record, budget: Budget | None) -> bool:
+def _value_fits(value: Any, record: Record, budget: Budget) -> bool:
+    budget.spend()
     fields = field_values(value)
     return fields is not None and all(
-        key in fields and overlap(Const(fields[key]), tree, budget) for key, tree in record.fields
+        key in fields and _overlap(Const(fields[key]), tree, budget) for key, tree in record.fields
     )
 
 

@@ -1,0 +1,1 @@
+"""Data sources: a registry, and one file a source. Plain NumPy arrays; no torch here."""

@@ -22,6 +22,7 @@ from proxies.spool import SpoolError
 from results.errors import LedgerWriteError
 from results.run import load_run
 from search_spaces.limits import InfeasibleError
+from search_spaces.space_document import load_space
 
 DONE = ProgressEvent(
     evaluated=5, total=5, failed=1, front_size=3, hypervolume=None, elapsed_seconds=1.0, eta_seconds=0.0
@@ -186,7 +187,7 @@ def test_interruption_says_how_to_go_on(capsys, searches, ends, code, word):
     searches.ends = ends
     ended = run_here(capsys, "search")
     assert (ended.code, ended.out) == (code, "")
-    assert ended.err.splitlines()[1:] == [
+    assert ended.err.splitlines() == [
         "everything measured is kept; go on with: nas resume runs/run-1",
         word,
     ]
@@ -257,11 +258,11 @@ def test_a_dry_run_starts_nothing(capsys, tmp_path, monkeypatch):
     ended = run_here(capsys, *arguments, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["config"]["seed"] == 3
-    assert ended.json["space"]["size"] > 10**9
+    assert ended.json["space"]["size"] == load_space("tiny").size
     assert [set(each) for each in ended.json["samples"]] == [{"digest", "params", "macs", "architecture"}] * 3
     assert ended.json["predicted_seconds"] is None
     table = run_here(capsys, *arguments)
-    for fragment in ("space: tiny", "size of tiny: <= 8,828,481,600", "predicted: unknown"):
+    for fragment in ("space: tiny", "size of tiny: <= ", "predicted: unknown"):
         assert fragment in table.out
     assert list(tmp_path.iterdir()) == []
 

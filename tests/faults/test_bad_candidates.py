@@ -1,6 +1,7 @@
 """A zoo of bad candidates among good ones: each costs itself alone. Ray: tests/nas/test_ray_executor.py."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ def test_each_bad_candidate_costs_itself_alone(mark: str, tmp_path: Path) -> Non
         segfault = outcomes[job_named("segfault").key][0]
         assert "zoo.py" in segfault.details["log"]
     assert marked(mark) == []
+
+
+def test_what_a_dead_worker_leaves_is_ended_while_others_work(mark: str) -> None:
+    settings = WorkerSettings(runner=ZooRunner(), preload=())
+    with LocalExecutor(settings, workers=2) as executor:
+        run_all(executor, [job_named("good")])
+        regulars = len(marked(mark))  # the guard and its handle, two workers and a spare
+        assert regulars == 5
+        executor.submit(job_named("hang"))
+        run_all(executor, [job_named("leave_a_daemon")])
+        deadline = time.monotonic() + 30.0
+        while len(marked(mark)) > regulars:
+            assert time.monotonic() < deadline, "the daemon is still there"
+            assert executor.wait(0.05) == []
 
 
 def test_bad_metrics_never_become_numbers() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -57,8 +58,9 @@ def test_nothing_outlives_the_driver(
 
 @pytest.mark.parametrize(("which", "exit_code"), [("handle", -9), ("guard", 137)])
 def test_losing_the_guard_is_an_error_of_the_executor_and_leaves_no_worker(
-    which: str, exit_code: int, mark: str
+    which: str, exit_code: int, mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     executor = LocalExecutor(WorkerSettings(runner=ZooRunner(), preload=()), workers=2)
     executor.submit(job_named("good"))
     executor.submit(job_named("leave_a_daemon_and_hang" if which == "handle" else "hang"))
@@ -74,3 +76,4 @@ def test_losing_the_guard_is_an_error_of_the_executor_and_leaves_no_worker(
     executor.close()
     _, living = psutil.wait_procs(marked(mark), timeout=GONE_SECONDS)
     assert living == []
+    assert list(tmp_path.iterdir()) == []

@@ -111,6 +111,13 @@ def leave_a_daemon() -> None:
     os._exit(1)
 
 
+def fork_daemons() -> None:
+    """Forks 64 that leave the session and their parent, and sleeps."""
+    for _ in range(NUM_FORKS):
+        _nap_in_child(detached=True)
+    time.sleep(NAP_SECONDS)
+
+
 def leave_a_daemon_and_hang() -> None:
     _nap_in_child(detached=True)
     hang()
@@ -145,6 +152,7 @@ BAD: dict[str, tuple[Callable[[], None], str, str]] = {
     "hog_memory": (hog_memory, "oom", "memory"),
     "fork_runaway": (fork_runaway, "error", r"started \d\d processes, more than 32"),
     "fork_and_return": (fork_and_return, "error", r"started \d\d processes, more than 32"),
+    "fork_daemons": (fork_daemons, "error", r"started \d+ processes, more than 32"),
     "leave_a_daemon": (leave_a_daemon, "error", "exit code 1"),
     "close_everything": (close_everything, "error", "exit code 0"),
 }
