@@ -98,7 +98,7 @@ def make_config(values: Mapping[str, Any]) -> SearchConfig:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file: plain settings, or any run's `run.yaml`.
+    """The settings in a YAML file: plain ones, or those of any `run.yaml` but for where that run was written.
 
     Raises:
         DocumentError: not a document.
@@ -108,7 +108,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
     data = read_yaml(path)
     if isinstance(data, dict) and data.get("schema") == RUN_SCHEMA:
-        data = data.get("config")
+        config = data.get("config")
+        data = (
+            {key: value for key, value in config.items() if key != "out"}
+            if isinstance(config, dict)
+            else None
+        )
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected settings by name, such as `space: effnetv2`")
     return data

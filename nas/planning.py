@@ -15,7 +15,13 @@ from nas.errors import ConfigError
 from nas.objectives import Bound, parse_bounds, parse_objectives, with_limits
 from nas.session import Evaluations
 from nas.strategies.registry import check_strategy
-from proxies.hardware import ResolvedHardware, hardware_fingerprint, resolve_hardware, timing_settings
+from proxies.hardware import (
+    ResolvedHardware,
+    declared_hardware,
+    hardware_fingerprint,
+    resolve_hardware,
+    timing_settings,
+)
 from proxies.records import TimingSettings
 from results.pareto import Objective
 from search_spaces.architecture import Architecture
@@ -107,7 +113,8 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         HardwareNotFoundError: before anything else is looked at, and without loading torch.
         DocumentError, ConfigError, UnknownHardwareError: the configuration cannot be run.
     """
-    hardware = resolve_hardware(config.hardware)
+    on_cluster = config.ray_address is not None
+    hardware = declared_hardware(config.hardware) if on_cluster else resolve_hardware(config.hardware)
     if config.allow_plugins:
         from search_spaces.registry import load_block_plugins
 

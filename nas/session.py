@@ -131,6 +131,7 @@ class Session:
         """
         self._started = self.clock()
         self._recover()
+        self._report()
         while True:
             while self._may_propose():
                 self._propose()
@@ -303,7 +304,7 @@ class Session:
                 front_size=len(self._standing.front),
                 hypervolume=self._standing.hypervolume(),
                 elapsed_seconds=elapsed,
-                eta_seconds=elapsed / done * (total - done),
+                eta_seconds=elapsed / done * (total - done) if done else None,
             )
         )
 

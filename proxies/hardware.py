@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from proxies.detection import GIB, Device, DeviceKind, Machine, find_machine
+from proxies.detection import GIB, Device, DeviceKind, Machine, find_machine, installed_version
 from proxies.records import CompileMode, MemoryFormat, Precision, TimingSettings
 from search_spaces.architecture import Architecture
 from search_spaces.spec import Name, Resolution, Spec
@@ -230,6 +230,28 @@ def resolve_hardware(
             if device.defect is None and profile.recognises(device):
                 return _resolved(profile, machine, device)
     raise HardwareNotFoundError(_refusal(str(name_or_path), profiles, machine))
+
+
+def declared_hardware(name_or_path: str | Path) -> ResolvedHardware:
+    """A profile's device as the profile declares it, for a cluster whose devices this machine cannot see.
+
+    The nodes check that they have it before they measure anything.
+
+    Raises:
+        UnknownHardwareError: as `load_profile`, or `auto`, which only a machine that has devices can answer.
+        DocumentError, ValueError: as `load_profiles`.
+    """
+    if str(name_or_path) == AUTO:
+        raise UnknownHardwareError("hardware 'auto' means nothing on a cluster; name what its nodes have")
+    profile = load_profile(name_or_path)
+    device = Device(
+        kind=profile.kind,
+        index=0,
+        name=profile.description or profile.name,
+        memory_bytes=profile.memory_bytes,
+        driver="of the cluster",
+    )
+    return ResolvedHardware(profile=profile, devices=(device,), torch_version=installed_version("torch"))
 
 
 def _take_what_is_there(machine: Machine) -> ResolvedHardware:

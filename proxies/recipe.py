@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from proxies.records import MemoryFormat, Precision
 from search_spaces.spec import Probability, Spec
 
+TRAINING_VERSION = 1
+"""Part of every task's fingerprint. Raised when the same recipe trains otherwise than before."""
+
 OptimizerName = Literal["sgd", "rmsprop", "adamw"]
 ScheduleName = Literal["cosine", "linear", "constant"]
 Count = Annotated[int, Field(ge=1)]

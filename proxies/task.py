@@ -1,4 +1,4 @@
-"""Proxy tasks: what a candidate is trained on for a short while, read from YAML. Torch loads only to train."""
+"""Proxy tasks: what a candidate is briefly trained on, read from YAML. Only training loads torch."""
 
 import hashlib
 import json
@@ -10,11 +10,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from proxies.data.protocol import DataError, DataSource, Split, Splits
-from proxies.data.registry import find_source, load_data_plugins, source_document, source_from_document
-from proxies.recipe import TrainingRecipe
+from proxies.data.registry import (
+    HoldsOut,
+    find_source,
+    load_data_plugins,
+    source_document,
+    source_from_document,
+)
+from proxies.recipe import TRAINING_VERSION, TrainingRecipe
 from proxies.records import Precision
 from search_spaces.architecture import Architecture, Recipe
 from search_spaces.document import read_spec
@@ -36,19 +42,28 @@ class UnknownTaskError(ValueError):
     """No proxy task has this name."""
 
 
+def _known_source(data: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Refuse what is no data source while its place in the file is still known."""
+    if data is not None:
+        source_from_document(data)
+    return data
+
+
 class TaskDocument(Spec):
     """A proxy task as its YAML file says it.
 
     `width_factor` and `depth_factor` train a smaller network in place of each candidate, all in the same
     proportion; costs and step time stay those of the candidate itself. `data` names a source and its
     parameters; without it, data must be given with the search. `seeds` are trained one after another and
-    averaged. `max_candidates` and `reward` are what the task was made for; a search may say otherwise.
+    averaged. `holdout` takes validation out of the training images by that fraction, where the data can
+    (folders and hub sets), even if it has a validation split. `max_candidates` and `reward` are what the
+    task was made for; a search may say otherwise.
     """
 
     schema_version: Literal["nas.task/1"] = Field(alias="schema")
     name: Name
     notes: str = ""
-    data: dict[str, Any] | None = None
+    data: Annotated[dict[str, Any] | None, AfterValidator(_known_source)] = None
     resolution: Resolution
     recipe: TrainingRecipe
     width_factor: Factor = 1.0
@@ -79,7 +94,7 @@ class ProxyTask:
         return self.document.seeds
 
     def fingerprint(self) -> str:
-        """sha256 of all that decides a result: data, recipe, sizes, dropout, torch's version."""
+        """sha256 of all that decides a result: data, recipe, sizes, dropout, version of torch."""
         document = self.document
         material = {
             "data": self.source.fingerprint(),
@@ -89,6 +104,7 @@ class ProxyTask:
             "depth_factor": document.depth_factor,
             "dropout": document.dropout,
             "drop_path": document.drop_path,
+            "training": TRAINING_VERSION,
             "torch": ".".join(metadata.version("torch").split(".")[:2]),
         }
         canonical = json.dumps(material, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -164,12 +180,14 @@ def load_task(
     name_or_path: str | Path,
     *,
     data: str | None = None,
+    batch_size: int | None = None,
     precision: Precision | None = None,
     allow_plugins: bool = False,
 ) -> "Task":
     """A shipped task by name, one from a YAML file, or (with `allow_plugins`) an installed plug-in's.
 
-    `data` and `precision` take the place of the task's own.
+    `data`, `batch_size` and `precision` take the place of the task's own; the learning rate goes with the
+    batch size. A plug-in's task keeps its own.
 
     Raises:
         UnknownTaskError: no task has this name; the nearest is given.
@@ -183,9 +201,10 @@ def load_task(
                 task: Task = entry.load()()
                 return task
     document = _read_document(name_or_path)
+    recipe = document.recipe if batch_size is None else document.recipe.with_batch_size(batch_size)
     if precision is not None:
-        recipe = document.recipe.model_copy(update={"precision": precision})
-        document = document.model_copy(update={"recipe": recipe})
+        recipe = recipe.model_copy(update={"precision": precision})
+    document = document.model_copy(update={"recipe": recipe})
     return ProxyTask(document=document, source=_source(document, data))
 
 
@@ -206,8 +225,6 @@ def _source(document: TaskDocument, data: str | None) -> DataSource:
         source = source_from_document(document.data)
     else:
         raise DataError(f"proxy {document.name!r} has no data of its own; name some with --data")
-    from proxies.data.registry import HoldsOut
-
     if document.holdout is not None and isinstance(source, HoldsOut):
         return source.holding_out(document.holdout)
     return source

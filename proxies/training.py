@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,12 +19,10 @@ from proxies.records import Precision
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build
 
-TRAINING_VERSION = 1
-"""Part of every task's fingerprint. Raised when the same recipe trains otherwise than before."""
-
 EVALUATION_BATCH = 250
 STEPS_BETWEEN_CHECKS = 16
 STATISTICS_IMAGES = 10_000
+STATISTICS_CHUNK = 200
 
 
 def seeded_build(
@@ -68,7 +67,7 @@ def train_classifier(
         ValueError: the network does not read the images' channels.
     """
     _check_channels(network, splits.channels)
-    with _own_randomness(seed, device), _matmul_precision(recipe.precision):
+    with _own_randomness(seed, device), _fp32_precision(recipe.precision, device):
         return _train(network, splits, recipe, seed=seed, device=device, report=report)
 
 
@@ -104,13 +103,23 @@ class Standardisation:
     @staticmethod
     def of(split: Split) -> "Standardisation":
         """Statistics of at most 10,000 images, evenly spread over the split; the identity for floats."""
-        images = torch.from_numpy(split.images_NCHW)
-        if images.dtype != torch.uint8:
+        images_NCHW = split.images_NCHW
+        if images_NCHW.dtype != np.uint8:
             return Standardisation(mean_1C11=torch.zeros(1, 1, 1, 1), std_1C11=torch.ones(1, 1, 1, 1))
-        sample = images[:: -(-len(images) // STATISTICS_IMAGES)].double()
-        mean = sample.mean((0, 2, 3), keepdim=True)
-        std = sample.std((0, 2, 3), keepdim=True, correction=0).clamp_min(1.0)
-        return Standardisation(mean_1C11=mean.float(), std_1C11=std.float())
+        sample_NCHW = images_NCHW[:: -(-len(images_NCHW) // STATISTICS_IMAGES)]
+        total_C = np.zeros(images_NCHW.shape[1])
+        squares_C = np.zeros(images_NCHW.shape[1])
+        for start in range(0, len(sample_NCHW), STATISTICS_CHUNK):
+            chunk_NCHW = sample_NCHW[start : start + STATISTICS_CHUNK].astype(np.float64)
+            total_C += chunk_NCHW.sum((0, 2, 3))
+            squares_C += np.square(chunk_NCHW).sum((0, 2, 3))
+        count = sample_NCHW[:, 0].size
+        mean_C = total_C / count
+        std_C = np.sqrt(np.maximum(squares_C / count - mean_C**2, 1.0))
+        return Standardisation(
+            mean_1C11=torch.from_numpy(mean_C).float().reshape(1, -1, 1, 1),
+            std_1C11=torch.from_numpy(std_C).float().reshape(1, -1, 1, 1),
+        )
 
 
 class Feed:
@@ -336,12 +345,17 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _matmul_precision(precision: Precision) -> Iterator[None]:
-    """fp32 is full fp32: cuDNN would otherwise use TF32 for convolutions by itself."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    allowed = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+def _fp32_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """TF32 exactly when asked for: left alone, cuDNN would use it for every fp32 convolution."""
+    if device.type != "cuda":
+        yield
+        return
+    switches = [torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv")]  # noqa: B009
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for switch, old in zip(switches, before, strict=True):
+            switch.fp32_precision = old

@@ -158,7 +158,7 @@ def _spec_problems(error: ValidationError, root: Node, cls: type[Spec]) -> Itera
         elif isinstance(node, Scalar):
             yield Problem(node.mark, path, explain_error([detail], node))
         else:
-            yield Problem(node.mark, path, str(detail["msg"]))
+            yield Problem(node.mark, path, str(detail.get("ctx", {}).get("error", detail["msg"])))
 
 
 # --- shared with space documents ---------------------------------------------------------------------------

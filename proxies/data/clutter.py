@@ -79,7 +79,7 @@ class ClutteredDigits(Spec):
     def _draw(self, part: Part, count: int, resolution: int) -> Split:
         if resolution < MIN_RESOLUTION:
             raise DataError(
-                f"cluttered-digits cannot be drawn at {resolution} pixels; use a resolution of {MIN_RESOLUTION} or more"
+                f"cluttered-digits cannot be drawn at {resolution} pixels; use {MIN_RESOLUTION} or more"
             )
         scans = scans_of(part, self.seed)
         rng = np.random.default_rng([self.seed, STREAMS[part]])

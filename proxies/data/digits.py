@@ -122,7 +122,8 @@ def read_scans() -> Scans:
     found = hashlib.sha256(table.tobytes()).hexdigest()
     if found != SCANS_SHA256:
         raise DataError(
-            f"scikit-learn's digit scans ({path}) have sha256 {found}, not {SCANS_SHA256}; reinstall scikit-learn"
+            f"scikit-learn's digit scans ({path}) have sha256 {found}, not {SCANS_SHA256}; "
+            f"reinstall scikit-learn"
         )
     return Scans(ink_NHW=table[:, :-1].reshape(-1, 8, 8), labels_N=table[:, -1].astype(np.int64))
 

@@ -131,7 +131,8 @@ class Folder(Spec):
         unknown = [name for name in names if name not in labels]
         if unknown:
             raise DataError(
-                f"{folder / unknown[0]}: the training images have no class {unknown[0]!r}; rename or remove it"
+                f"{folder / unknown[0]}: there are no training images of class {unknown[0]!r}; "
+                f"rename or remove the folder"
             )
         files = _list_files(folder, Path(self.root))
         empty = sorted(set(names) - {file.class_name for file in files})

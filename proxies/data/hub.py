@@ -184,7 +184,7 @@ def _open(source: Hub) -> Mapping[str, Any]:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{source.path}: reading Parquet and hub datasets needs the package datasets; pip install '{EXTRA}'"
+            f"{source.path}: Parquet and hub datasets need the package datasets; pip install '{EXTRA}'"
         ) from error
     files = {split: [str(file) for file in files] for split, files in source.local_files().items()}
     try:
@@ -227,7 +227,8 @@ def _column(
     if named:
         return named[0]
     raise DataError(
-        f"{source.path}: cannot tell which column holds the {what} of {', '.join(features)}; give {what}_column"
+        f"{source.path}: cannot tell which column holds the {what}, of {', '.join(features)}; "
+        f"give {what}_column"
     )
 
 

@@ -25,7 +25,7 @@ Gib = Annotated[float, Field(gt=0.0)]
 
 GIB = 1024**3
 MAX_PIXELS = 50_000_000
-"""A larger picture is refused before it is decoded: 50 million pixels are 150 MB, and no data set has them."""
+"""A larger picture is refused before it is decoded: 50 million pixels are 150 MB."""
 
 MAX_REJECTED_FRACTION = 0.01
 SHOWN_REJECTS = 5
@@ -57,8 +57,8 @@ def read_split(
     needed = len(pictures) * channels * resolution**2
     if needed > max_gib * GIB:
         raise DataError(
-            f"{name}: {len(pictures)} images of {resolution} pixels take {needed / GIB:.1f} GiB of memory, over the "
-            f"limit of {max_gib:g}; use a lower resolution, fewer images (train_images) or a higher max_gib"
+            f"{name}: {len(pictures)} images of {resolution} pixels take {needed / GIB:.1f} GiB of memory, "
+            f"over the limit of {max_gib:g}; lower the resolution or train_images, or raise max_gib"
         )
     images_NCHW = np.empty((len(pictures), channels, resolution, resolution), dtype=np.uint8)
 

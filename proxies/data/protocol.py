@@ -33,11 +33,13 @@ class Split:
         images, labels = self.images_NCHW, self.labels_N
         if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
             raise DataError(
-                f"images are {images.dtype} of shape {images.shape}; give uint8 or float32 of shape (N, C, H, W)"
+                f"images are {images.dtype} of shape {images.shape}; "
+                f"give uint8 or float32 of shape (N, C, H, W)"
             )
         if labels.shape != images.shape[:1] or labels.dtype != np.int64:
             raise DataError(
-                f"labels are {labels.dtype} of shape {labels.shape}; give one int64 for each of {len(images)} images"
+                f"labels are {labels.dtype} of shape {labels.shape}; "
+                f"give one int64 for each of {len(images)} images"
             )
         if len(images) == 0:
             raise DataError("a split holds no images; give each split at least one")
@@ -80,6 +82,9 @@ class DataSource(Protocol):
     The three splits share no image, nor anything an image was made from, and are the same in every
     process. Sources raise DataError for data that is not there or not usable.
     """
+
+    def __hash__(self) -> int:
+        """Equal sources are loaded once by a process."""
 
     @property
     def num_classes(self) -> int:

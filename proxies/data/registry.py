@@ -95,15 +95,13 @@ def source_document(source: DataSource) -> dict[str, Any]:
 
     A source that is in no registry is named by its class; reading it back fails, and names it.
     """
-    cls = type(source)
+    cls: Any = type(source)
     name = next(
         (name for name, known in DATA.items() if known is cls), f"{cls.__module__}:{cls.__qualname__}"
     )
-    if isinstance(source, BaseModel):
-        return {"source": name, **source.model_dump(mode="json")}
-    if dataclasses.is_dataclass(source):
-        return {"source": name, **dataclasses.asdict(source)}
-    return {"source": name}
+    if issubclass(cls, BaseModel):
+        return {"source": name, **source.model_dump(mode="json")}  # type: ignore[attr-defined]
+    return {"source": name, **{key: getattr(source, key) for key in _parameters(cls)}}
 
 
 def find_source(text: str) -> DataSource:
@@ -146,7 +144,7 @@ def _unknown(name: str) -> str:
     return f"no data source is called {name!r}{suggest(name, DATA)}; known: {', '.join(sorted(DATA))}"
 
 
-def _parameters(cls: type[DataSource]) -> list[str]:
+def _parameters(cls: Any) -> list[str]:
     if issubclass(cls, BaseModel):
         return list(cls.model_fields)
     if dataclasses.is_dataclass(cls):

@@ -57,6 +57,9 @@ class Runner:
                 child.start()
             for child in children:
                 child.join()
+        if job.digest == "scatter":
+            for _ in range(8):
+                multiprocessing.Process(target=time.sleep, args=(30.0,)).start()
         if job.digest == "hog":
             _allocate(400 * 2**20, 30.0)
         if job.digest == "flood":
@@ -202,6 +205,20 @@ def test_the_deadline_counts_from_when_the_device_is_free(private_locks: Path) -
 def test_a_job_may_have_processes_of_its_own() -> None:
     with LocalExecutor(settings()) as executor:
         assert outcome_of(executor, train("delegate")).status == "ok"
+
+
+def test_a_job_that_leaves_too_many_processes_has_failed_whatever_it_says() -> None:
+    with LocalExecutor(settings(max_processes=4)) as executor:
+        outcome = outcome_of(executor, train("scatter"))
+    assert (outcome.status, outcome.reason) == ("error", "started 8 processes, more than 4")
+
+
+def test_a_job_that_leaves_some_processes_costs_the_worker_alone() -> None:
+    with LocalExecutor(settings(max_processes=8)) as executor:
+        left = outcome_of(executor, train("scatter"))
+        after = outcome_of(executor, train())
+    assert (left.status, after.status) == ("ok", "ok")
+    assert left.details["pid"] != after.details["pid"]
 
 
 def test_memory_is_limited_for_a_job_with_all_its_processes() -> None:

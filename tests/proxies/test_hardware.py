@@ -16,6 +16,7 @@ from proxies.hardware import (
     HardwareNotFoundError,
     HardwareProfile,
     UnknownHardwareError,
+    declared_hardware,
     hardware_fingerprint,
     load_profile,
     load_profiles,
@@ -358,3 +359,23 @@ def test_a_cpu_is_not_timed_in_a_gpus_precision(precision):
 def test_a_profile_is_a_frozen_hashable_value():
     assert hash(load_profile("h100")) == hash(load_profile("h100"))
     assert isinstance(load_profile("h100"), HardwareProfile)
+
+
+def test_a_clusters_hardware_is_what_its_profile_declares() -> None:
+    declared = declared_hardware("h100")
+    assert declared.profile.name == "h100"
+    assert declared.device.kind == "cuda"
+    assert declared.device.driver == "of the cluster"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a100", "means a100-40g or a100-80g"),
+        ("auto", "name what its nodes have"),
+        ("h10", "did you mean h100"),
+    ],
+)
+def test_a_cluster_is_not_asked_for_something_vague(name: str, message: str) -> None:
+    with pytest.raises(UnknownHardwareError, match=message):
+        declared_hardware(name)
