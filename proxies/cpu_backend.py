@@ -5,7 +5,7 @@ import ctypes
 import gc
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from proxies.records import TimingSettings
 
 PROC = Path("/proc")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEEP_ALL_BYTES = 2**31 - 1
-MMAP_THRESHOLD_BYTES = 32 * 2**20  # glibc's largest
-TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES  # where glibc's own rule ends up
+# malloc.h of glibc: option -> value. Nothing is mapped apart (blocks above 32 MiB always would be, and are
+# unmapped when freed), and nothing is trimmed.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+KEEP_FREED_MEMORY = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1}
+# Where glibc's own adaptive rule ends up in a process that uses large blocks.
+RETURN_FREED_MEMORY = {M_MMAP_MAX: 65_536, M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 64 * 2**20}
 
 
 class CpuBackend:
@@ -32,8 +34,8 @@ class CpuBackend:
     threads only the wall clock tells how long a step takes.
 
     Freed memory is kept while timing. Left to itself, glibc returns some of it after each step and fetches it
-    again in the next, depending on what ran before: up to 7,000 page faults a pair of steps were seen, which
-    moved one network's ratio between 0.99 and 1.27. Kept, there are none, and the ratio stayed within 3 %.
+    again in the next, depending on what ran before: up to 160,000 page faults a step were seen, which made one
+    network's steps take 574 or 880 ms, and moved another's ratio between 0.99 and 1.27. Kept, there are none.
     """
 
     def __init__(self, *, proc: Path = PROC) -> None:
@@ -64,14 +66,12 @@ class CpuBackend:
         threads = torch.get_num_threads()
         torch.set_num_threads(settings.threads)
         self._threads = settings.threads
-        self._keeps_memory = _set_malloc(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) and _set_malloc(
-            M_TRIM_THRESHOLD, KEEP_ALL_BYTES
-        )
+        self._keeps_memory = _set_malloc(KEEP_FREED_MEMORY)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            _set_malloc(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
+            _set_malloc(RETURN_FREED_MEMORY)
             _return_freed_memory()
 
     def now(self) -> float:
@@ -146,10 +146,11 @@ class CpuBackend:
             return {}
 
 
-def _set_malloc(option: int, value: int) -> bool:
-    """Whether the C library is glibc (or takes its options) and the option is set."""
+def _set_malloc(options: Mapping[int, int]) -> bool:
+    """Whether the C library is glibc (or takes its options) and all of them are set."""
     try:
-        return bool(ctypes.CDLL(None).mallopt(option, value))
+        library = ctypes.CDLL(None)
+        return all([library.mallopt(option, value) for option, value in options.items()])
     except (OSError, AttributeError):
         return False
 

@@ -54,13 +54,15 @@ def build(
     architecture's recipe, else 0.
 
     Raises:
-        ValueError: fewer than one class.
+        ValueError: fewer than one class, or a rate that is no probability.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least one")
     recipe = arch.recipe
     dropout = dropout if dropout is not None else recipe.dropout or 0.0
     drop_path = drop_path if drop_path is not None else recipe.drop_path or 0.0
+    if not 0.0 <= drop_path < 1.0:
+        raise ValueError(f"drop_path is {drop_path}; it must be at least 0 and below 1")
     eps, momentum = arch.norm.eps, arch.norm.momentum
 
     stem = nn.Sequential(

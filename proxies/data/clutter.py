@@ -1,13 +1,14 @@
 """`cluttered-digits`: one whole digit among pieces of others, made deterministically from real scans."""
 
-# Shapes: N images, H height, W width, P side of the window a piece is drawn in, XY the two coordinates.
+# Shapes: N images or pieces, M images that get a piece, H height, W width, P side of the window that a
+# piece is drawn in, XY the two coordinates.
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from proxies.data.digits import (
     NUM_DIGITS,
@@ -38,8 +39,10 @@ class ClutteredDigits(Spec):
     """A scan placed, scaled and rotated on a square canvas, over fragments of other scans and noise.
 
     Whole networks differ on it after a few epochs where plain digits saturate, so it can rank candidates.
-    Lengths are fractions of the canvas, so another resolution shows the same images larger. Training,
-    validation and test images are made from their own scans only, digit and fragments alike.
+    Each image has 0 to `fragments` fragments: the clear ones get a network started within an epoch, the
+    cluttered ones tell networks apart for long after. Lengths are fractions of the canvas, so another
+    resolution shows the same images larger. Training, validation and test images are made from their own
+    scans only, digit and fragments alike.
 
     Related: "Cluttered MNIST", Mnih et al. 2014, arXiv:1406.6247.
     """
@@ -54,6 +57,12 @@ class ClutteredDigits(Spec):
     max_rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 25.0
     channels: Channels = 3
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _ordered_sizes(self) -> Self:
+        if self.smallest > self.largest:
+            raise ValueError(f"smallest {self.smallest:g} is over largest {self.largest:g}; swap them")
+        return self
 
     @property
     def num_classes(self) -> int:
@@ -87,14 +96,15 @@ class ClutteredDigits(Spec):
         canvas_NHW = np.zeros((count, resolution, resolution), dtype=np.float32)
         fragments_N = rng.integers(0, self.fragments + 1, size=count)
         for index in range(self.fragments):
-            _paste(canvas_NHW, self._fragment(scans, fragments_N > index, rng))
-        _paste(canvas_NHW, self._digit(scans.ink_NHW[shown_N], rng))
+            cluttered_M = np.flatnonzero(fragments_N > index)
+            _paste(canvas_NHW, cluttered_M, self._fragments(scans, len(cluttered_M), rng))
+        _paste(canvas_NHW, np.arange(count), self._digits(scans.ink_NHW[shown_N], rng))
         canvas_NHW += np.float32(self.noise) * rng.standard_normal(canvas_NHW.shape, dtype=np.float32)
         np.clip(canvas_NHW, 0.0, 1.0, out=canvas_NHW)
         grey_NHW = np.rint(canvas_NHW * 255.0).astype(np.uint8)
         return Split(images_NCHW=as_channels(grey_NHW, self.channels), labels_N=scans.labels_N[shown_N])
 
-    def _digit(self, ink_NHW: NDArray[np.uint8], rng: np.random.Generator) -> "Pieces":
+    def _digits(self, ink_NHW: NDArray[np.uint8], rng: np.random.Generator) -> "Pieces":
         count = len(ink_NHW)
         side_N = rng.uniform(self.smallest, self.largest, count)
         margin_N1 = side_N[:, None] / 2
@@ -109,8 +119,7 @@ class ClutteredDigits(Spec):
             extent=1.0,
         )
 
-    def _fragment(self, scans: Scans, is_drawn_N: NDArray[np.bool_], rng: np.random.Generator) -> "Pieces":
-        count = len(is_drawn_N)
+    def _fragments(self, scans: Scans, count: int, rng: np.random.Generator) -> "Pieces":
         ink_NHW = scans.ink_NHW[rng.integers(len(scans.labels_N), size=count)].astype(np.float32) / 16.0
         first_NXY = rng.integers(0, 5, size=(count, 2))
         row_N8, column_N8 = (
@@ -122,7 +131,7 @@ class ClutteredDigits(Spec):
             centre_NXY=rng.random((count, 2)),
             side_N=rng.uniform(self.smallest, self.largest, count),
             angle_N=self._angles(count, rng),
-            strength_N=rng.uniform(0.7, 1.0, count) * is_drawn_N,
+            strength_N=rng.uniform(0.7, 1.0, count),
             focus_NXY=(first_NXY + 1.5 - 3.5) / SCAN_SIDE,
             extent=0.625,
         )
@@ -133,7 +142,7 @@ class ClutteredDigits(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pieces:
-    """One piece for each image: what, where, how large, how turned, how dark.
+    """One piece for each of some images: what, where, how large, how turned, how dark.
 
     `focus_NXY` is the point of the scan (fraction of its side from its middle) that lies on `centre_NXY`
     (fraction of the canvas); `extent` is how much of the scan's side is drawn around it.
@@ -158,13 +167,13 @@ def _balanced(scans: Scans, count: int, rng: np.random.Generator) -> NDArray[np.
     return shown_N
 
 
-def _paste(canvas_NHW: Float, pieces: Pieces) -> None:
-    """Draw each piece on its own image, in place; the darker ink shows and the rest is cut off."""
-    for start in range(0, len(canvas_NHW), CHUNK):
-        _paste_chunk(canvas_NHW, pieces, slice(start, start + CHUNK))
+def _paste(canvas_NHW: Float, image_M: NDArray[np.int64], pieces: Pieces) -> None:
+    """Draw one piece on each of the images, in place; the darker ink shows and the rest is cut off."""
+    for start in range(0, len(image_M), CHUNK):
+        _paste_chunk(canvas_NHW, image_M, pieces, slice(start, start + CHUNK))
 
 
-def _paste_chunk(canvas_NHW: Float, pieces: Pieces, chunk: slice) -> None:
+def _paste_chunk(canvas_NHW: Float, image_M: NDArray[np.int64], pieces: Pieces, chunk: slice) -> None:
     resolution = canvas_NHW.shape[1]
     centre_NXY = (pieces.centre_NXY[chunk] * resolution).astype(np.float32)
     side_N = (pieces.side_N[chunk] * resolution).astype(np.float32)
@@ -185,9 +194,8 @@ def _paste_chunk(canvas_NHW: Float, pieces: Pieces, chunk: slice) -> None:
 
     drawn_NPP = _sample(pieces.ink_NHW[chunk], row_NPP, column_NPP)
     drawn_NPP *= pieces.strength_N[chunk].astype(np.float32)[:, None, None]
-    image_N11 = np.arange(len(side_N))[:, None, None]
-    where = (image_N11, pixel_N2P[:, 0, :, None], pixel_N2P[:, 1, None, :])
-    canvas_NHW[chunk][where] = np.maximum(canvas_NHW[chunk][where], drawn_NPP)
+    where = (image_M[chunk, None, None], pixel_N2P[:, 0, :, None], pixel_N2P[:, 1, None, :])
+    canvas_NHW[where] = np.maximum(canvas_NHW[where], drawn_NPP)
 
 
 def _sample(ink_NHW: Float, row_NPP: Float, column_NPP: Float) -> Float:

@@ -117,11 +117,10 @@ def decode(encoded: bytes, resolution: int, channels: PictureChannels) -> NDArra
                 image.draft(mode, (resolution, resolution))
                 side = min(image.size)
                 left, top = (image.size[0] - side) // 2, (image.size[1] - side) // 2
-                square = image.convert(mode).resize(
-                    (resolution, resolution),
-                    Image.Resampling.BILINEAR,
-                    box=(left, top, left + side, top + side),
-                    reducing_gap=2.0,
+                square = (
+                    image.crop((left, top, left + side, top + side))
+                    .convert(mode)
+                    .resize((resolution, resolution), Image.Resampling.BILINEAR, reducing_gap=2.0)
                 )
         except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error

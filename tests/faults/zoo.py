@@ -83,13 +83,16 @@ def hog_memory() -> None:
 
 
 def _nap_in_child(*, detached: bool) -> None:
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         if detached:
             os.setsid()
             if os.fork() != 0:
                 os._exit(0)
         time.sleep(NAP_SECONDS)
         os._exit(0)
+    if detached:
+        os.waitpid(child, 0)
 
 
 def fork_runaway() -> None:

@@ -105,14 +105,14 @@ def test_without_clutter_an_upright_digit_is_its_scan() -> None:
     """At full size and angle 0 the drawing is the bilinear enlargement, whatever the resolution."""
     scan = read_scans().ink_NHW[:1].astype(np.float32) / 16
     canvas = np.zeros((1, 8, 8), dtype=np.float32)
-    _paste(canvas, _upright(scan, side=1.0, centre=(0.5, 0.5)))
+    _paste(canvas, np.arange(1), _upright(scan, side=1.0, centre=(0.5, 0.5)))
     np.testing.assert_allclose(canvas, scan, atol=1e-6)
 
 
 def test_a_piece_moves_by_whole_pixels() -> None:
     scan = read_scans().ink_NHW[:1].astype(np.float32) / 16
     canvas = np.zeros((1, 16, 16), dtype=np.float32)
-    _paste(canvas, _upright(scan, side=0.5, centre=(0.25 + 3 / 16, 0.25 + 1 / 16)))
+    _paste(canvas, np.arange(1), _upright(scan, side=0.5, centre=(0.25 + 3 / 16, 0.25 + 1 / 16)))
     expected = np.zeros_like(canvas)
     expected[0, 3:11, 1:9] = scan[0]
     np.testing.assert_allclose(canvas, expected, atol=1e-6)
@@ -121,7 +121,7 @@ def test_a_piece_moves_by_whole_pixels() -> None:
 def test_a_quarter_turn_is_a_quarter_turn() -> None:
     scan = read_scans().ink_NHW[7:8].astype(np.float32) / 16
     canvas = np.zeros((1, 16, 16), dtype=np.float32)
-    _paste(canvas, _upright(scan, side=0.5, centre=(0.5, 0.5), angle=np.pi / 2))
+    _paste(canvas, np.arange(1), _upright(scan, side=0.5, centre=(0.5, 0.5), angle=np.pi / 2))
     expected = np.zeros_like(canvas)
     expected[0, 4:12, 4:12] = np.rot90(scan[0])
     np.testing.assert_allclose(canvas, expected, atol=1e-5)
@@ -165,9 +165,7 @@ def test_too_small_a_canvas_is_refused() -> None:
         SMALL.load(resolution=8)
 
 
-def _upright(
-    scan: np.ndarray, *, side: float, centre: tuple[float, float], angle: float = 0.0
-) -> Pieces:
+def _upright(scan: np.ndarray, *, side: float, centre: tuple[float, float], angle: float = 0.0) -> Pieces:
     return Pieces(
         ink_NHW=scan,
         centre_NXY=np.array([centre]),

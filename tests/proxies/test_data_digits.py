@@ -30,7 +30,9 @@ def test_parts_are_disjoint_complete_and_stratified(seed: int) -> None:
     indices = [part_indices(labels, part, seed) for part in PARTS]
     together = np.concatenate(indices)
     assert sorted(together) == list(range(1797))
-    assert [len(part) for part in indices] == [pytest.approx(1797 * share, abs=10) for share in (0.6, 0.2, 0.2)]
+    assert [len(part) for part in indices] == [
+        pytest.approx(1797 * share, abs=10) for share in (0.6, 0.2, 0.2)
+    ]
     whole = np.bincount(labels) / len(labels)
     for part in indices:
         np.testing.assert_allclose(np.bincount(labels[part]) / len(part), whole, atol=0.005)
@@ -89,7 +91,7 @@ def test_scikit_learn_can_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_truncated_table_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "digits.csv.gz"
     path.write_bytes(gzip.compress(b"0,1,2\n" * 1000)[:-20])
-    with pytest.raises(DataError, match="cannot read the digit scans .*; reinstall scikit-learn"):
+    with pytest.raises(DataError, match=r"cannot read the digit scans .*; reinstall scikit-learn"):
         digits._read_table(path)
 
 

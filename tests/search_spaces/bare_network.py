@@ -1,4 +1,4 @@
-"""Networks built for counting alone: shapes on the meta device, no initial values, nothing between convolutions."""
+"""Networks built for counting alone: on the meta device, without initial values, norms or activations."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ UNCOUNTED = (nn.BatchNorm2d, nn.SiLU, nn.ReLU, nn.GELU, nn.Hardswish, nn.Sigmoid
 
 @contextlib.contextmanager
 def bare() -> Iterator[None]:
-    """Leave out what neither counts nor changes a shape, but takes nine tenths of the time on meta tensors."""
+    """Leave out what neither counts nor changes a shape, but takes most of the time on meta tensors."""
     with contextlib.ExitStack() as stack:
         for name in INITIALISERS:
             stack.enter_context(mock.patch.object(nn.init, name, lambda tensor, *_, **__: tensor))
