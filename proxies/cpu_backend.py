@@ -33,9 +33,10 @@ class CpuBackend:
     2 and 4 busy neighbours on two cores: 210, 319, 623, 937 ms against 144, 156, 200, 182 ms). With several
     threads only the wall clock tells how long a step takes.
 
-    Freed memory is kept while timing. Left to itself, glibc returns some of it after each step and fetches it
-    again in the next, depending on what ran before: up to 160,000 page faults a step were seen, which made one
-    network's steps take 574 or 880 ms, and moved another's ratio between 0.99 and 1.27. Kept, there are none.
+    Freed memory is kept while timing. Left to itself, glibc returns some of it after each step and fetches
+    it again in the next, depending on what ran before: up to 160,000 page faults a step were seen, which made
+    one network's steps take 574 or 880 ms and moved another's ratio between 0.99 and 1.27. Kept, there are
+    none.
     """
 
     def __init__(self, *, proc: Path = PROC) -> None:
@@ -150,9 +151,10 @@ def _set_malloc(options: Mapping[int, int]) -> bool:
     """Whether the C library is glibc (or takes its options) and all of them are set."""
     try:
         library = ctypes.CDLL(None)
-        return all([library.mallopt(option, value) for option, value in options.items()])
+        was_set = [bool(library.mallopt(option, value)) for option, value in options.items()]
     except (OSError, AttributeError):
         return False
+    return all(was_set)
 
 
 def _return_freed_memory() -> None:

@@ -1,35 +1,26 @@
-"""The process between a search and its workers: it forks them, feeds them, watches them and kills them.
+"""What stands between a search and its workers: it forks them, feeds them, watches them and kills them.
 
-A search talks to one guard, and the guard to a few workers. It is started once, loads torch, and forks:
-a worker with torch in it is ready in milliseconds. Being their parent and a subreaper, it learns how each
-ended, and inherits whatever a dead worker leaves running. When the search goes away, however it goes, the
-guard sees that too, ends every process below it and removes the temporary folder.
+A search talks to one guard, and the guard to a few workers. It runs in a process of its own
+(`proxies.guard_process`) that has torch loaded, so a worker is forked in milliseconds. Being their parent
+and a subreaper, it learns how each ended, and inherits whatever a dead worker leaves running.
 """
 
 import contextlib
-import gc
-import importlib
 import json
 import os
 import select
-import shutil
-import signal
-import socket
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from proxies.channel import Channel, ChannelError
 from proxies.child import FAILED, Assignment
-from proxies.forking import ForkError, Worker, fork_worker
+from proxies.forking import Worker, fork_worker
 from proxies.process_tree import (
-    adopt_orphans,
     children,
     descendants,
     kill_tree,
@@ -37,7 +28,7 @@ from proxies.process_tree import (
     resident_bytes,
 )
 from proxies.records import Job, Outcome, Partial, Status, TimeJob, TrainJob, failure
-from proxies.spool import Spool, SpoolError
+from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 
 WATCH_SECONDS = 0.1
@@ -64,45 +55,6 @@ class GuardPlan:
     folder: Path
     lock_folder: Path
     search_pid: int
-
-
-def guard_main(plan: GuardPlan, end: socket.socket) -> None:
-    """The guard's process, from start to end: what was started becomes its handle, and forks the guard.
-
-    Whoever ends the search's process may end its children with it, by a signal that cannot be caught (Ray
-    does). That hits the handle; the guard sees it, and still has the time to clear up.
-    """
-    _detach()
-    handle = os.getpid()
-    guard = os.fork()
-    if guard != 0:
-        end.close()
-        _, status = os.waitpid(guard, 0)
-        exit_code = os.waitstatus_to_exitcode(status)
-        os._exit(exit_code if exit_code >= 0 else 128 - exit_code)
-    try:
-        _guard(plan, Channel(end), handle)
-    finally:
-        os._exit(0)  # taking torch apart would keep the search waiting for a second
-
-
-def _guard(plan: GuardPlan, search: Channel, handle: int) -> None:
-    signal.signal(signal.SIGTERM, _exit)
-    adopt_orphans()
-    parents: list[int] = []
-    guard = Guard(plan, search=search, parents=parents, clock=time.monotonic)
-    try:
-        parents += [os.pidfd_open(plan.search_pid), os.pidfd_open(handle)]
-        if os.getppid() == handle:
-            guard.run()
-    except (GuardError, SpoolError, ForkError) as error:
-        search.send("broken", json.dumps(str(error)))
-    except Exception:  # noqa: BLE001 -- nobody else can tell the search
-        search.send("broken", json.dumps(f"the guard of the workers failed: {traceback.format_exc()}"))
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        guard.shut_down()
-        shutil.rmtree(plan.folder, ignore_errors=True)
 
 
 class Guard:
@@ -134,7 +86,6 @@ class Guard:
             GuardError, ForkError: workers cannot be started.
             SpoolError: an outcome could not be stored.
         """
-        _preload(self._settings)
         while not self._is_over:
             self._fork_missing()
             self._dispatch()
@@ -373,35 +324,6 @@ class Guard:
         """Children of the guard that are no workers: what dead workers have left behind."""
         known = {worker.pid for worker in self._workers}
         return [pid for pid in children(os.getpid()) if pid not in known]
-
-
-def _detach() -> None:
-    """Leave the terminal's process group, and speak to nobody but the search."""
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    os.close(nothing)
-
-
-def _exit(number: int, frame: Any) -> None:
-    raise SystemExit(128 + number)
-
-
-def _preload(settings: WorkerSettings) -> None:
-    """Load what every worker will need, so that workers share it."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(settings.threads))  # numpy's own pool starts when it is imported
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "training-aware-nas"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))  # outlives a worker's TMPDIR
-    for module in settings.preload:
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise GuardError(f"{module} cannot be loaded in the worker processes: {error}") from error
-    gc.collect()
-    gc.freeze()  # or the collector of each worker would copy the pages it shares with the guard
 
 
 def _interest(channel: Channel) -> int:

@@ -24,7 +24,7 @@ from proxies.recipe import TRAINING_VERSION, TrainingRecipe
 from proxies.records import Precision
 from search_spaces.architecture import Architecture, Recipe
 from search_spaces.document import read_spec
-from search_spaces.reader import suggest
+from search_spaces.messages import suggest
 from search_spaces.spec import Name, Probability, Resolution, Spec
 
 if TYPE_CHECKING:

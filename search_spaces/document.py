@@ -14,6 +14,7 @@ from search_spaces.architecture import (
     Stage,
 )
 from search_spaces.cost import output_side
+from search_spaces.messages import explain_error, suggest
 from search_spaces.nodes import (
     DocumentError,
     Fields,
@@ -28,7 +29,7 @@ from search_spaces.nodes import (
     shorten,
     to_python,
 )
-from search_spaces.reader import Reader, choice_key, explain_error, suggest
+from search_spaces.reader import Reader, choice_key
 from search_spaces.rules import BlockRequirements, block_refusal, run_fields
 from search_spaces.schema import FIXED, NAME, RECIPE, RUN, STRIDE, RunValue
 from search_spaces.shipped import ARCHITECTURES, shipped_names

@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.document import StageTrees
+from search_spaces.messages import explain_error, suggest
 from search_spaces.nodes import Fields, Items, Node, Scalar, shorten
-from search_spaces.reader import Reader, explain_error, suggest
+from search_spaces.reader import Reader
 from search_spaces.registry import BLOCKS
 from search_spaces.rules import MAPPING, Forbid, Increasing, Monotone, Rule
 from search_spaces.schema import RUN, Leaf, LeafOrRecord, RecordType, Tagged

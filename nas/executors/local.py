@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Self
 from nas.executors.protocol import ExecutorError
 from proxies.channel import Channel, wait_for
 from proxies.device_lock import lock_folder
-from proxies.guard import GuardPlan, guard_main
+from proxies.guard import GuardPlan
+from proxies.guard_process import guard_main
 from proxies.records import Outcome, Partial, TimeJob, TrainJob
 from proxies.worker import WorkerSettings
 

@@ -9,7 +9,6 @@ that idle between two jobs (it keeps one), and starting another takes seconds.
 import atexit
 import contextlib
 import logging
-import multiprocessing.spawn
 import os
 import re
 import shutil
@@ -19,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,7 @@ from nas.executors.ray_environment import (
     refuse_open_cluster,
     require_reachable,
 )
+from nas.executors.ray_settings import first_line, needs_of, on_this_node, packed, unpacked
 from proxies.records import Job, Outcome, Partial, TimeJob, TrainJob
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
@@ -53,8 +52,6 @@ except ImportError as error:
     ) from error
 
 OBJECT_STORE_BYTES = 100 * 1024**2
-ACCELERATOR_SHARE = 0.001
-"""An accelerator type is a label: a trial asks for a little of it, so that any number fits."""
 SLICE_SECONDS = 0.5
 """How long an actor works before it lets Tune have a word."""
 LISTEN_SECONDS = 0.2
@@ -167,7 +164,7 @@ class RayTuneExecutor:
             letters = ray.get(self._collecting)  # kept, lest an interrupt here lose what it brings
             self._collecting = None
         except ray.exceptions.RayError as error:
-            self._broken = self._broken or f"the Ray cluster is gone ({_first_line(error)}); resume to go on"
+            self._broken = self._broken or f"the Ray cluster is gone ({first_line(error)}); resume to go on"
             return []
         happened: list[Outcome | Partial] = []
         for word, body in letters:
@@ -188,7 +185,7 @@ class RayTuneExecutor:
         refuse_open_cluster(insecure=insecure)
         if address is not None:
             require_reachable(address)
-        payload, main = _packed(settings if address is None else replace(settings, spool=None))
+        payload, main = packed(settings if address is None else replace(settings, spool=None))
         self._resources.enter_context(environment(ENVIRONMENT))
         self._resources.enter_context(_silence())
         folder = make_folder()
@@ -201,7 +198,7 @@ class RayTuneExecutor:
                 _start_cluster(settings, self._num_workers, folder)
             else:
                 _join_cluster(address, py_modules)
-        needs = _needs(settings, self._num_workers)
+        needs = needs_of(settings, workers=self._num_workers, is_local=address is None)
         _require(needs)
         self._mailbox = ray.remote(num_cpus=0)(Mailbox).remote(self._num_workers)
         self._resources.callback(ray.kill, self._mailbox)
@@ -222,7 +219,7 @@ class RayTuneExecutor:
             tuner.fit()
             reason = "by itself"
         except BaseException as error:  # noqa: BLE001 -- the thread's only way to tell
-            reason = f"with {type(error).__name__}: {_first_line(error)}"
+            reason = f"with {type(error).__name__}: {first_line(error)}"
         if not self._is_closing.is_set():
             self._broken = f"Ray Tune ended {reason}; resume to go on, or use --executor local"
 
@@ -236,9 +233,9 @@ class JobTrial(tune.Trainable):  # type: ignore[misc]
         self._executor: LocalExecutor | None = None
         self._has_job = False
         try:
-            settings = _unpacked(parameters["payload"], parameters["main"])
+            settings = unpacked(parameters["payload"], parameters["main"])
             self._is_stored = settings.spool is not None
-            self._executor = LocalExecutor(_on_this_node(settings, is_local=parameters["is_local"]))
+            self._executor = LocalExecutor(on_this_node(settings, is_local=parameters["is_local"]))
         except Exception as error:  # noqa: BLE001 -- Tune would try for ever
             self._tell_broken(error)
 
@@ -419,23 +416,8 @@ def _init(**arguments: Any) -> None:
         is_local = arguments["address"] == "local"
         remedy = "--executor local works without" if is_local else JOINING_REMEDY
         raise ExecutorError(
-            f"Ray could not be started ({type(error).__name__}: {_first_line(error)}); {remedy}"
+            f"Ray could not be started ({type(error).__name__}: {first_line(error)}); {remedy}"
         ) from error
-
-
-def _needs(settings: WorkerSettings, workers: int) -> dict[str, float]:
-    """What one trial occupies."""
-    needs = {"CPU": 1.0}
-    if settings.hardware is None or settings.is_on_cpu:
-        return needs
-    profile, num_devices = settings.hardware.profile, len(settings.hardware.devices)
-    if profile.kind == "tpu":
-        needs["TPU"] = 1.0
-    else:
-        needs["GPU"] = min(1.0, num_devices / workers)
-    if profile.ray_accelerator_type is not None:
-        needs[f"accelerator_type:{profile.ray_accelerator_type}"] = ACCELERATOR_SHARE
-    return needs
 
 
 def _require(needs: dict[str, float]) -> None:
@@ -478,52 +460,3 @@ def _tuner(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-
-
-def _packed(settings: WorkerSettings) -> tuple[bytes, dict[str, str]]:
-    """Settings as the worker processes of `multiprocessing` get them, and the script they may refer to."""
-    try:
-        payload = bytes(ForkingPickler.dumps(settings))
-    except Exception as error:
-        raise ExecutorError(
-            f"the settings cannot be sent to worker processes ({error}); "
-            "define the task at the top level of a module that can be imported"
-        ) from error
-    if b"__main__" not in payload:
-        return payload, {}
-    preparation = multiprocessing.spawn.get_preparation_data("nas-ray-worker")
-    return payload, {name: value for name, value in preparation.items() if name.startswith("init_main_from")}
-
-
-def _unpacked(payload: bytes, main: dict[str, str]) -> WorkerSettings:
-    if main:
-        multiprocessing.spawn.prepare(main)
-    settings = ForkingPickler.loads(payload)
-    assert isinstance(settings, WorkerSettings)
-    return settings
-
-
-def _on_this_node(settings: WorkerSettings, *, is_local: bool) -> WorkerSettings:
-    """The settings with the device that Ray has given this process.
-
-    Raises:
-        ExecutorError: the node has no such device.
-    """
-    hardware = settings.hardware
-    if hardware is None or (is_local and settings.is_on_cpu):
-        return settings
-    from proxies.detection import find_machine
-
-    machine = find_machine()
-    devices = [
-        device for device in (*machine.accelerators, machine.cpu) if hardware.profile.recognises(device)
-    ]
-    if not devices:
-        raise ExecutorError(f"no {hardware.profile.name} on this node: found {machine}")
-    here = replace(hardware, devices=(devices[0],), torch_version=machine.torch_version)
-    return replace(settings, hardware=here)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else "no message"

@@ -17,7 +17,7 @@ from proxies.data.digits import Digits
 from proxies.data.folder import Folder
 from proxies.data.hub import Hub
 from proxies.data.protocol import DataError, DataSource
-from search_spaces.reader import suggest
+from search_spaces.messages import suggest
 
 DATA: dict[str, type[DataSource]] = {
     "cluttered-digits": ClutteredDigits,

@@ -131,7 +131,7 @@ def close_everything() -> None:
 
 
 def flood_output() -> None:
-    chunk = b"x" * 1023 + b"\n"
+    chunk = (b"x" * 1023 + b"\n") * 64
     for _ in range(FLOOD_BYTES // len(chunk)):
         os.write(1, chunk)
 

@@ -1,4 +1,5 @@
 import platform
+import resource
 import time
 from pathlib import Path
 
@@ -71,6 +72,23 @@ def test_the_peak_of_memory_is_what_was_used_at_once():
         assert 60 * MIB <= peak.peak_bytes <= 90 * MIB
         backend.reset_peak_memory()
         assert (backend.peak_memory().peak_bytes or 0) < 30 * MIB
+
+
+@needs_glibc_linux
+def test_freed_memory_is_kept_while_timing():
+    """What a step used before is not fetched from the system again: no page faults the next time."""
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        use_at_once(64)
+        torch.ones(40 * MIB // 4)  # glibc would map and unmap a block as large as this each time
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with CpuBackend().prepared(settings()):
+        faults()
+        faults()
+        assert faults() < 500
+    assert faults() > 5_000  # negative control: 40 MiB are 10,240 pages
 
 
 @needs_glibc_linux

@@ -404,7 +404,7 @@ PIECES = [
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=300)
+@settings(max_examples=380)
 def test_mutated_documents_are_read_or_refused(seed):
     """No document raises anything else, and those that are read can be counted and drawn from."""
     chance = random.Random(seed)
@@ -444,7 +444,7 @@ def _places(node):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_mutated_trees_are_read_or_refused(seed):
     chance = random.Random(seed)
     document = yaml.safe_load(chance.choice(TEXTS))

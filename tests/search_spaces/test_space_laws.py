@@ -73,7 +73,7 @@ def as_genes(row: tuple[int, ...]) -> np.ndarray:
 
 
 @given(random_documents)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_a_space_holds_exactly_what_its_document_writes_out(document):
     found = space(document)
     written = [plain for plain in expand(document) if obeys(plain, document["rules"])]
@@ -83,7 +83,7 @@ def test_a_space_holds_exactly_what_its_document_writes_out(document):
 
 
 @given(random_documents)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_encode_gives_the_first_genotype_of_each_architecture(document):
     found = space(document)
     rows = genotypes(found)
@@ -102,7 +102,7 @@ def test_encode_gives_the_first_genotype_of_each_architecture(document):
 
 
 @given(random_documents, random_documents)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_explain_is_silent_exactly_for_members(document, other):
     found, others = space(document), space(other)
     members = {found.decode(as_genes(row)).digest for row in genotypes(found)}
@@ -117,7 +117,7 @@ def test_explain_is_silent_exactly_for_members(document, other):
 
 
 @given(random_documents, st.integers(1, 70), st.integers(1, 50))
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_costs_of_a_population_are_those_of_its_members(document, resolution, num_classes):
     found = space(document)
     assume(found.size)
@@ -129,7 +129,7 @@ def test_costs_of_a_population_are_those_of_its_members(document, resolution, nu
 
 
 @given(random_documents, seeds, st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_samples_are_members(document, seed, uniform):
     found = space(document)
     rng = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def test_samples_are_members(document, seed, uniform):
 
 
 @given(random_documents, seeds)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_children_are_members_and_keep_what_stood_at_the_same_place(document, seed):
     found = space(document)
     assume(found.size)
@@ -193,14 +193,14 @@ def test_features_have_one_column_for_a_place_whatever_the_branch(document, seed
 
 
 @given(random_documents)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_yaml_and_python_make_the_same_space(document):
     text = yaml.safe_dump(document, sort_keys=False)
     assert _read_space(parse_yaml(text, "random.yaml")) == space(document)
 
 
 @given(random_documents, seeds)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_architectures_read_back_from_their_documents(document, seed):
     found = space(document)
     assume(found.size)
