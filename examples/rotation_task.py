@@ -60,14 +60,16 @@ class RotationTask:
         metrics: Mapping[str, float] = {}
         for epoch in range(1, self.epochs + 1):
             network.train()
-            for chosen_B in torch.randperm(len(train_NCHW), generator=generator).split(self.batch_size):
+            order_N = torch.randperm(len(train_NCHW), generator=generator)
+            for start in range(0, len(order_N), self.batch_size):
+                chosen_B = order_N[start : start + self.batch_size]
                 turns_B = torch.randint(NUM_TURNS, chosen_B.shape, generator=generator).to(device)
                 logits_BK = network(_turned(train_NCHW[chosen_B.to(device)], turns_B))
                 loss = functional.cross_entropy(logits_BK, turns_B)
                 if not torch.isfinite(loss):
                     raise Diverged(f"the loss was {loss.item()} in epoch {epoch}")
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             metrics = _judge(network, validation_NCHW)
             if report(epoch, metrics) == "stop":

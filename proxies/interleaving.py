@@ -21,8 +21,8 @@ WARM_UP_SHARE = 0.2
 """Of the budget, the most that the warm-up of one network may take."""
 STEADY_TOLERANCE = 0.05
 LONG_ENOUGH = 2
-"""An attempt leaves half of the budget to the next one only where this many times the fewest pairs fit into
-its own half; slow networks get one long attempt."""
+"""An attempt leaves time to the next one only after this many times the fewest pairs, and where the fewest
+still fit: slow networks and busy machines get one long attempt."""
 MIN_SERIES_SECONDS = 2.0
 """A shorter series could lie inside one burst of other work, and be sharp and wrong."""
 AIM = 0.4
@@ -118,10 +118,8 @@ def interleave(
         )
     attempts: list[Attempt] = []
     while True:
-        left = deadline - backend.now()
+        start = backend.now()
         last = len(attempts) + 1 == MAX_ATTEMPTS
-        is_long = left / 2 >= LONG_ENOUGH * MIN_PAIRS * plan.pair_seconds
-        share = left / 2 if is_long and not last else left
         series = _series(
             candidate,
             reference,
@@ -129,11 +127,13 @@ def interleave(
             backend=backend,
             rng=rng,
             tolerance=tolerance,
-            until=backend.now() + share,
+            until=deadline if last else (start + deadline) / 2,
+            deadline=deadline,
         )
         attempts.append(_judged(*series, backend=backend, tolerance=tolerance, baseline_ms=baseline_ms))
         pause = BACK_OFF_SECONDS * len(attempts)
-        needed = pause + MIN_PAIRS * plan.pair_seconds
+        pair_seconds = (backend.now() - start) / attempts[-1].verdict.pairs
+        needed = pause + MIN_PAIRS * pair_seconds
         if not attempts[-1].reasons or last or backend.now() + needed > deadline:
             return tuple(attempts)
         backend.wait(pause)
@@ -161,6 +161,7 @@ def _series(
     rng: np.random.Generator,
     tolerance: float,
     until: float,
+    deadline: float,
 ) -> tuple[Verdict, Conditions]:
     """Pairs in rotating order, judged at 6, 9, 14, ... of them, until sharp or out of time."""
     candidate_ms: list[float] = []
@@ -179,7 +180,9 @@ def _series(
             block()
         pairs = len(candidate_ms)
         pair_seconds = (backend.now() - start) / pairs
-        is_over = backend.now() + pair_seconds > until or pairs >= MAX_PAIRS
+        has_next = backend.now() + MIN_PAIRS * pair_seconds <= deadline
+        end = until if has_next and pairs >= LONG_ENOUGH * MIN_PAIRS else deadline
+        is_over = backend.now() + pair_seconds > end or pairs >= MAX_PAIRS
         if pairs == look or is_over:
             verdict = judge(candidate_ms, reference_ms, tolerance=tolerance, rng=rng)
             is_long = backend.now() - start >= MIN_SERIES_SECONDS

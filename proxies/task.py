@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -191,16 +191,17 @@ def load_task(
 
     Raises:
         UnknownTaskError: no task has this name; the nearest is given.
+        ValueError: a plug-in that takes a shipped task's name, or gives no task.
         DocumentError: the file cannot be read as a task.
         DataError: the data is not there, or none is named.
     """
+    plugins: dict[str, EntryPoint] = {}
     if allow_plugins:
         load_data_plugins()
-        for entry in entry_points(group="nas.tasks"):
-            if entry.name == str(name_or_path):
-                task: Task = entry.load()()
-                return task
-    document = _read_document(name_or_path)
+        plugins = task_plugins()
+        if str(name_or_path) in plugins:
+            return _plugin_task(plugins[str(name_or_path)])
+    document = _read_document(name_or_path, [*task_names(), *plugins])
     recipe = document.recipe if batch_size is None else document.recipe.with_batch_size(batch_size)
     if precision is not None:
         recipe = recipe.model_copy(update={"precision": precision})
@@ -208,12 +209,34 @@ def load_task(
     return ProxyTask(document=document, source=_source(document, data))
 
 
-def _read_document(name_or_path: str | Path) -> TaskDocument:
+def task_plugins() -> dict[str, EntryPoint]:
+    """Tasks of installed plug-ins (`nas.tasks`), none of them loaded yet.
+
+    Raises:
+        ValueError: one has the name of a shipped task.
+    """
+    found = {entry.name: entry for entry in entry_points(group="nas.tasks")}
+    for name in sorted(found.keys() & set(task_names())):
+        raise ValueError(f"plug-in task {name!r} ({found[name].value}): this name exists already; rename it")
+    return found
+
+
+def _plugin_task(entry: EntryPoint) -> "Task":
+    """What the entry point's class or function gives when called without arguments."""
+    task: Task = entry.load()()
+    missing = [name for name in ("num_classes", "fingerprint", "train") if not hasattr(task, name)]
+    if missing:
+        raise ValueError(
+            f"plug-in task {entry.name!r} ({entry.value}) is no task; it lacks {', '.join(missing)}"
+        )
+    return task
+
+
+def _read_document(name_or_path: str | Path, names: Sequence[str]) -> TaskDocument:
     text, path = str(name_or_path), Path(name_or_path)
     if text in task_names():
         path = TASK_FOLDER / f"{text}.yaml"
     elif path.suffix not in {".yaml", ".yml"} and len(path.parts) == 1:
-        names = task_names()
         raise UnknownTaskError(f"proxy {text!r} is unknown{suggest(text, names)}; known: {', '.join(names)}")
     return read_spec(path, TaskDocument)
 

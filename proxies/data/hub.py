@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -55,7 +55,7 @@ class Hub(Spec):
     @property
     def num_classes(self) -> int:
         """Names of the label column, else its distinct values among the training images."""
-        return len(Table(self).class_names)
+        return len(_table(self).class_names)
 
     def fingerprint(self) -> str:
         """Hash of the parameters, and of the files' names, sizes and Parquet footers when they are local."""
@@ -73,7 +73,7 @@ class Hub(Spec):
 
     def load(self, *, resolution: int) -> Splits:
         """Decode training and validation images; a hub name is downloaded to the cache of `datasets`."""
-        table = Table(self)
+        table = _table(self)
         train, validation, _ = self._parts(table)
         return Splits(
             train=self._read("training", first_by_hash(train, self.train_images), resolution),
@@ -83,7 +83,7 @@ class Hub(Spec):
 
     def load_test(self, *, resolution: int) -> Split:
         """Decode the test images."""
-        table = Table(self)
+        table = _table(self)
         split = self._read("test", self._parts(table)[2], resolution)
         check_labels(split, len(table.class_names), f"{self.path}: test")
         return split
@@ -177,6 +177,12 @@ class Table:
                 f"{self._source.path}: the {split} split has label {unknown!r}, which no training image has"
             )
         return [numbers[value] for value in values]
+
+
+@lru_cache(maxsize=1)
+def _table(source: Hub) -> Table:
+    """The opened dataset, kept: a worker asks for its classes at every job."""
+    return Table(source)
 
 
 def _open(source: Hub) -> Mapping[str, Any]:

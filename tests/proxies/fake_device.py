@@ -40,12 +40,14 @@ class FakeBackend:
         counts_waiting: bool = False,
         real_step_ms: float = 10.0,
         slowdown: Callable[[float], float] = lambda now: 1.0,
+        waiting: float = 0.0,
     ) -> None:
         self._pace = pace or Pace(block_ms=30.0, most_steps=3, lead_in_steps=0, warm_up_steps=4)
         self._states: Iterator[dict[str, Any]] = iter(states or [])
         self._counts_waiting = counts_waiting
         self._real_step_ms = real_step_ms
         self._slowdown = slowdown
+        self._waiting = waiting  # seconds that pass unseen by the step clock, for each second it sees
         self.seconds = 1000.0
         self.order: list[object] = []
         self.pauses: list[float] = []
@@ -86,7 +88,7 @@ class FakeBackend:
             self.fail(step)
             base = step.next_ms(self.seconds) if isinstance(step, FakeStep) else self._real_step_ms
             ms = base * self._slowdown(self.seconds)
-            self.seconds += ms / 1e3
+            self.seconds += ms / 1e3 * (1.0 + self._waiting)
             times.append(ms)
         return times
 

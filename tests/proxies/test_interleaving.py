@@ -103,13 +103,22 @@ def test_a_series_has_an_end():
     assert [attempt.verdict.pairs for attempt in attempts] == [MAX_PAIRS] * MAX_ATTEMPTS
 
 
-@pytest.mark.parametrize("budget_seconds", [1.0, 3.0, 20.0])
+@pytest.mark.parametrize("budget_seconds", [0.5, 1.0, 3.0, 20.0])
 @pytest.mark.parametrize("noise", [0.01, 0.3])
 def test_the_budget_is_kept(budget_seconds, noise):
     backend = FakeBackend()
     start = backend.now()
     run(*steps(noise), backend, budget_seconds=budget_seconds)
     assert backend.now() - start <= budget_seconds * 1.1  # noise moves the last pair
+
+
+def test_a_busy_machine_gets_one_long_attempt_instead_of_three_short_ones():
+    """Waiting that the step clock does not see: each pair takes ten times as long by the wall."""
+    backend = FakeBackend(waiting=9.0)
+    (attempt,) = run(*steps(0.2), backend, budget_seconds=10.0)
+    assert attempt.verdict.pairs == 14  # of 0.7 s each
+    assert backend.pauses == []
+    assert len(run(*steps(0.2), FakeBackend(), budget_seconds=10.0)) > 1
 
 
 def test_a_step_too_slow_for_an_interval_is_not_begun():

@@ -288,6 +288,7 @@ class Theirs:
 class Entry:
     name: str
     target: object
+    value: str = "them:task"
 
     def load(self) -> object:
         return self.target
@@ -300,6 +301,18 @@ def test_plugin_tasks_are_loaded_on_request_alone(monkeypatch: pytest.MonkeyPatc
         load_task("theirs")
     assert load_task("theirs", allow_plugins=True).fingerprint() == "theirs"
     assert _loaded("default", allow_plugins=True).document == _loaded("default").document
+    with pytest.raises(UnknownTaskError, match="'their' is unknown, did you mean 'theirs'"):
+        load_task("their", allow_plugins=True)
+
+
+def test_a_plugin_cannot_take_a_shipped_name_nor_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [Entry("quick", Theirs)]
+    monkeypatch.setattr(task_module, "entry_points", lambda *, group: entries if group == "nas.tasks" else [])
+    with pytest.raises(ValueError, match=r"plug-in task 'quick' \(them:task\): this name exists already"):
+        load_task("default", allow_plugins=True)
+    entries[:] = [Entry("odd", dict)]
+    with pytest.raises(ValueError, match=r"'odd' .* is no task; it lacks num_classes, fingerprint, train"):
+        load_task("odd", allow_plugins=True)
 
 
 def test_documents_are_values() -> None:

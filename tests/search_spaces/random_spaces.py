@@ -35,6 +35,7 @@ def depths(low: int) -> st.SearchStrategy[Any]:
     ranges = [
         {"int": [low, low + 1]},
         {"int": [low, low + 2, 2]},
+        {"one_of": [low + 1, low]},
         {"one_of": [low, {"int": [low + 1, low + 2]}]},
     ]
     return st.one_of(st.just(max(low, 1)), st.sampled_from(ranges))

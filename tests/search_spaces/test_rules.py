@@ -111,6 +111,9 @@ def test_a_strided_stage_of_optional_runs_never_vanishes():
     assert found.size == (1 + 3) ** 2 - 1
     for genes in found.sample(np.random.default_rng(0), 50):
         assert [stage.stride for stage in found.decode(genes).stages].count(2) == 1
+    without = arch(Stage(stride=1, depth=1, width=8, block=MBConv(expand=1)))
+    assert found.explain(without) == "breaks the rule that stages[1] has at least one run that is present"
+    assert not found.contains(without)
 
 
 def test_a_network_never_vanishes():
@@ -231,6 +234,13 @@ def test_runs_can_be_split_in_very_many_ways():
     assert not found.contains(arch(Stage(stride=1, depth=121, width=8, block=block)))
     shortest = found.encode(arch(Stage(stride=1, depth=1, width=8, block=block)))
     assert shortest.tolist() == [0, -1] * 29 + [1, 1]
+
+
+def test_the_first_way_to_split_a_run_is_first_by_options():
+    """Two runs of 2 or 1 blocks make 3 blocks in two ways; 2 + 1 takes the first option first."""
+    found = small(*(run(mbconv(), depth=one_of(2, 1)) for _ in range(2)))
+    three = arch(Stage(stride=1, depth=3, width=8, block=MBConv(expand=1)))
+    assert found.encode(three).tolist() == [0, 1]
 
 
 def test_a_split_takes_the_shared_choice_that_the_rest_needs():
