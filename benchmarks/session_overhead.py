@@ -1,7 +1,7 @@
 """What the engine itself costs for each candidate: proposing, filing, dispatching, recording, telling.
 
-Candidates whose work is nothing are searched on real executors, and the wall time is divided by their number.
-Start-up and shutdown of the executor are timed apart. Usage: python benchmarks/session_overhead.py [local ray]
+Candidates whose work is nothing are searched on real executors; the wall time is divided by their number.
+Start-up and shutdown are left out. Usage: python benchmarks/session_overhead.py [local ray]
 """
 
 import statistics
@@ -95,9 +95,8 @@ def main(names: list[str]) -> None:
     print("| executor | ms a candidate: median | min | max | runs |\n|---|---|---|---|---|")
     for name in names or ["local", "ray"]:
         times = [one(name) for _ in range(REPEATS[name])]
-        print(
-            f"| {name} | {statistics.median(times):.1f} | {min(times):.1f} | {max(times):.1f} | {len(times)} |"
-        )
+        figures = (statistics.median(times), min(times), max(times))
+        print(f"| {name} | {' | '.join(f'{figure:.1f}' for figure in figures)} | {len(times)} |")
 
 
 if __name__ == "__main__":

@@ -62,9 +62,7 @@ class TimeJob(Spec):
     @property
     def key(self) -> str:
         """What a timing is filed under: architecture, device with its software, settings."""
-        return _key(
-            "time", self.digest, self.hardware_fingerprint, self.settings.model_dump(), self.repeat
-        )
+        return _key("time", self.digest, self.hardware_fingerprint, self.settings.model_dump(), self.repeat)
 
 
 class TrainJob(Spec):
@@ -108,8 +106,8 @@ class Outcome(Spec):
     digest: str
     status: Status
     reason: str | None = None
-    metrics: dict[str, FiniteFloat] = {}
-    details: dict[str, Any] = {}
+    metrics: dict[str, FiniteFloat] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
     seconds: Annotated[float, Field(ge=0.0)] = 0.0
 
 

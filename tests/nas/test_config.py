@@ -43,7 +43,8 @@ def test_settings_are_read_from_a_plain_file_and_from_a_run(tmp_path: Path) -> N
     plain.write_text("space: tiny\ncandidates: 7\nlimits: [params<=3e6]\n")
     run = tmp_path / "run.yaml"
     run.write_text(
-        "schema: nas.run/1\nconfig:\n  out: runs/there\n  space: tiny\n  candidates: 7\n  limits: [params<=3e6]\n"
+        "schema: nas.run/1\nconfig:\n  out: runs/there\n  space: tiny\n"
+        "  candidates: 7\n  limits: [params<=3e6]\n"
     )
     assert make_config(read_config_file(plain)) == make_config(read_config_file(run))
 
