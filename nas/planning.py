@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 LARGE_PARAMS = 2_000_000
-SIZING_SAMPLES = 64
+SIZING_SAMPLES = 16
 PACKAGES = ("torch", "ray", "optuna", "numpy", "scikit-learn", "training-aware-nas")
 
 

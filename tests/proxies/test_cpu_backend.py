@@ -60,7 +60,7 @@ def use_at_once(mebibytes: int) -> None:
 
 @needs_glibc_linux
 def test_the_peak_of_memory_is_what_was_used_at_once():
-    """Memory freed before the reset is not in it, and memory that was used before the reset is seen."""
+    """What was freed before the reset is not in the peak; using it again is."""
     backend = CpuBackend()
     with backend.prepared(settings()):
         use_at_once(192)

@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from search_spaces.blocks.squeeze_excite import SqueezeExcite
 from search_spaces.cost import Cost, static_cost
 from search_spaces.registry import BlockKind
 from search_spaces.spec import Expand, Spec
 
 
 class PickyBlock(Spec):
-    """Needs a width that its `group` divides, and a map of at most 8 pixels."""
+    """Needs a width that its `group` divides, and a map of at most 8 pixels. A default is a specification."""
 
     constrained_by: ClassVar[frozenset[str]] = frozenset({"group"})
 
     op: Literal["picky"] = "picky"
     group: Expand = 1
+    se: SqueezeExcite = SqueezeExcite(ratio=0.5)
 
     def canonical(self, in_width: int, width: int) -> "PickyBlock":
         return self

@@ -13,22 +13,24 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 Document = dict[str, Any]
-MAX_GENOTYPES = 400
+MAX_GENOTYPES = 600
 
 
 # --- documents ------------------------------------------------------------------------------------------
 
 
-def scalar_choice(values: list[Any]) -> st.SearchStrategy[Any]:
+@st.composite
+def scalar_choice(draw: st.DrawFn, values: list[Any]) -> Any:
     """One of the values, or a choice between some of them, flat or nested."""
-    some = st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True)
-    kinds = [st.sampled_from(values), some.map(lambda options: {"one_of": options})]
-    if len(values) > 2:
-        nested = st.permutations(values).map(
-            lambda order: {"one_of": [order[0], {"one_of": list(order[1:3])}]}
-        )
-        kinds.append(nested)
-    return st.one_of(kinds)
+    first, *others = draw(st.permutations(values))
+    kind = draw(st.sampled_from(["value", "value", "value", "single", "flat", "flat", "nested"]))
+    if kind == "value":
+        return first
+    if kind == "single":
+        return {"one_of": [first]}
+    if kind == "flat" or len(others) < 2:
+        return {"one_of": [first, others[0]]}
+    return {"one_of": [first, {"one_of": others[:2]}]}
 
 
 def depths(low: int) -> st.SearchStrategy[Any]:
@@ -38,7 +40,7 @@ def depths(low: int) -> st.SearchStrategy[Any]:
         {"one_of": [low + 1, low]},
         {"one_of": [low, {"int": [low + 1, low + 2]}]},
     ]
-    return st.one_of(st.just(max(low, 1)), st.sampled_from(ranges))
+    return st.sampled_from([max(low, 1), 2, *ranges])
 
 
 def squeeze() -> st.SearchStrategy[Any]:
@@ -50,9 +52,9 @@ def squeeze() -> st.SearchStrategy[Any]:
 @st.composite
 def one_block(draw: st.DrawFn, op: str, refs: Mapping[str, list[str]]) -> Document:
     document: Document = {"op": op, "expand": draw(scalar_choice([1, 2]))}
-    if draw(st.booleans()):
+    if draw(st.integers(0, 2)) == 2:
         document["kernel"] = draw(scalar_choice([1, 3, 5]))
-    if draw(st.booleans()):
+    if draw(st.integers(0, 2)) == 2:
         document["se"] = draw(squeeze())
     if refs["act"] and draw(st.booleans()):
         document["act"] = {"ref": draw(st.sampled_from(refs["act"]))}
@@ -61,9 +63,9 @@ def one_block(draw: st.DrawFn, op: str, refs: Mapping[str, list[str]]) -> Docume
 
 @st.composite
 def blocks(draw: st.DrawFn, refs: Mapping[str, list[str]], *, may_use: bool = True) -> Any:
-    if may_use and draw(st.integers(0, 2)) == 0:
+    if may_use and draw(st.integers(0, 2)) == 2:
         return {"use": "block"}
-    ops = draw(st.sampled_from([("mbconv",), ("fused_mbconv",), ("mbconv", "fused_mbconv")]))
+    ops = draw(st.sampled_from([("mbconv",), ("fused_mbconv",), ("fused_mbconv", "mbconv")]))
     options = [draw(one_block(op, refs)) for op in ops]
     return options[0] if len(options) == 1 else {"one_of": options}
 
@@ -79,7 +81,7 @@ def runs(draw: st.DrawFn, refs: Mapping[str, list[str]], low: int) -> Document:
 @st.composite
 def stages(draw: st.DrawFn, refs: Mapping[str, list[str]]) -> Document:
     stride = draw(st.sampled_from([1, 2]))
-    form = draw(st.sampled_from(["plain", "plain", "plain", "runs", "choice"]))
+    form = draw(st.sampled_from(["plain", "plain", "runs", "runs", "choice"]))
     if form == "plain":
         return {"stride": stride, **draw(runs(refs, draw(st.integers(stride - 1, 1))))}
     if form == "runs":
@@ -122,7 +124,7 @@ def space_documents(draw: st.DrawFn, *, with_rules: bool = True) -> Document:
         "schema": "nas.space/1",
         "name": "random",
         "stem": {"width": draw(scalar_choice([4, 8])), "stride": draw(st.sampled_from([1, 2]))},
-        "stages": draw(st.lists(stages(refs), min_size=1, max_size=3)),
+        "stages": [draw(stages(refs)) for _ in range(draw(st.sampled_from([1, 2, 2, 3, 3])))],
         "head": {"width": 8},
         "menus": {"block": draw(blocks(refs, may_use=False))},
         "choices": named,

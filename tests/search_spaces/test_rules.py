@@ -7,6 +7,7 @@ from picky_block import PICKY
 from search_spaces.architecture import Architecture, Head, Stage, Stem
 from search_spaces.blocks.fused_mbconv import FusedMBConv
 from search_spaces.blocks.mbconv import MBConv
+from search_spaces.blocks.squeeze_excite import SqueezeExcite
 from search_spaces.choice import int_range, one_of, ref
 from search_spaces.document import DocumentError, architecture_from_document
 from search_spaces.registry import BLOCKS
@@ -164,6 +165,20 @@ def test_an_architecture_whose_block_refuses_its_place_is_refused():
     document["recipe"]["eval_resolution"] = 64
     with pytest.raises(DocumentError, match="a map of 16 pixels is more than 8"):
         architecture_from_document(document)
+
+
+@pytest.mark.usefixtures("picky")
+def test_rules_see_into_a_default_that_is_a_whole_specification():
+    block = one_of({"op": "picky"}, {"op": "picky", "se": {"ratio": one_of(0.25, 0.75)}}, mbconv())
+    recipe = {"eval_resolution": 16}
+    assert small(run(block), recipe=recipe).size == 4
+    found = small(run(block), recipe=recipe, rules=[{"forbid": {"block.se.ratio": 0.5}}])
+    assert found.size == 3
+    whole = found.decode(np.array([0, -1]))
+    assert whole.stages[0].block.se == SqueezeExcite(ratio=0.5)
+    assert not found.contains(whole)
+    with pytest.raises(DocumentError, match=r"option 2 \(picky\) can be the same as option 1 \(picky\)"):
+        small(run(one_of({"op": "picky"}, {"op": "picky", "se": {"ratio": one_of(0.25, 0.5)}})))
 
 
 @pytest.mark.usefixtures("picky")

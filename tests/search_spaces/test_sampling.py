@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from search_spaces.architecture import cost
 from search_spaces.choice import int_range, one_of, ref, use
 from search_spaces.limits import InfeasibleError
 from search_spaces.space_document import load_space, space
@@ -174,6 +175,27 @@ def test_what_is_no_genotype_is_refused(genes, text):
     found = space(document({"depth": 1, "width": one_of(8, 16), "block": mbconv()}))
     with pytest.raises(ValueError, match=text):
         found.decode(genes)
+
+
+def test_costs_follow_the_runs_that_are_present():
+    """Fixed runs that may be absent, and a stride that goes to the first of two runs that is present."""
+    found = space(
+        document(
+            {"depth": int_range(0, 1), "width": 24, "block": mbconv()},
+            {
+                "stride": 2,
+                "runs": [
+                    {"depth": int_range(0, 1), "width": 12, "block": mbconv()},
+                    {"depth": int_range(1, 2), "width": 16, "block": mbconv(kernel=5)},
+                ],
+            },
+            {"depth": 1, "width": 8, "block": mbconv()},
+        )
+    )
+    genes = np.array([[first, second, third] for first in (0, 1) for second in (0, 1) for third in (0, 1)])
+    counted = found.costs(genes, 33, 10)
+    for index, row in enumerate(genes):
+        assert tuple(int(column[index]) for column in counted) == tuple(cost(found.decode(row), 33, 10))
 
 
 def test_costs_refuse_what_decodes_to_nothing():
