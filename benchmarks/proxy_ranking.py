@@ -92,7 +92,11 @@ def main(arguments: Sequence[str]) -> int:
     archs = [space.decode(row) for row in genes]
     jobs = [(arch.to_document(), seed) for arch in archs for seed in range(options.seeds)]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(train, [options.proxy] * len(jobs), *zip(*jobs, strict=True)))
+        rows = []
+        for row in pool.map(train, [options.proxy] * len(jobs), *zip(*jobs, strict=True)):
+            rows.append(row)
+            print(f"\r{len(rows)} of {len(jobs)} trained", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
 
     def table(metric: str) -> NDArray[np.float64]:
         return np.array([row[metric] for row in rows]).reshape(options.networks, options.seeds)

@@ -177,5 +177,5 @@ def _upright(scan: np.ndarray, *, side: float, centre: tuple[float, float], angl
     )
 
 
-GOLDEN_MEAN = 0.0
-GOLDEN_ROW = [0, 0, 0, 0, 0, 0]
+GOLDEN_MEAN = 50.175
+GOLDEN_ROW = [13, 81, 169, 119, 106, 9]
