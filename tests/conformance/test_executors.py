@@ -14,7 +14,7 @@ from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 
 WORKERS = 2
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
 
 def _local(settings: WorkerSettings) -> Executor:

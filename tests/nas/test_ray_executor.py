@@ -69,7 +69,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def next_outcome(executor: Any) -> Outcome:
     while True:
-        for event in executor.wait(60.0):
+        for event in executor.wait(240.0):
             if isinstance(event, Outcome):
                 return event
 
