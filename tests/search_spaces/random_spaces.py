@@ -172,7 +172,7 @@ def expand(document: Document) -> Iterator[Document]:
     Runs stay as written (`runs` of each stage, absent ones left out), so that rules can be checked on them.
     """
     kept = {key: document[key] for key in ("input", "stem", "head", "padding", "norm") if key in document}
-    for fixed, shared in _values(kept, {}, document):
+    for fixed, shared in every_value(kept, {}, document):
         for built, _ in _stages(document["stages"], shared, document):
             if any(run["depth"] for stage in built for run in stage["runs"]):
                 yield {"schema": "nas.architecture/1", **fixed, "stages": built}
@@ -206,28 +206,28 @@ def _one_run(node: Any, shared: Shared, document: Document) -> Iterator[tuple[Do
         for option in node["one_of"]:
             yield from _one_run(option, shared, document)
         return
-    for depth, after in _values(node["depth"], shared, document):
+    for depth, after in every_value(node["depth"], shared, document):
         if depth == 0:
             yield {"depth": 0, "width": 1, "block": {"op": "mbconv", "expand": 1}}, after
             continue
         rest = {key: node[key] for key in ("width", "block")}
-        for value, end in _values(rest, after, document):
+        for value, end in every_value(rest, after, document):
             yield {"depth": depth, **value}, end
 
 
-def _values(node: Any, shared: Shared, document: Document) -> Iterator[tuple[Any, Shared]]:
+def every_value(node: Any, shared: Shared, document: Document) -> Iterator[tuple[Any, Shared]]:
     """Every value of a node, with the shared choices made on the way."""
     if isinstance(node, dict) and len(node) == 1 and set(node) <= CHOICES:
         ((key, argument),) = node.items()
         if key == "one_of":
             for option in argument:
-                yield from _values(option, shared, document)
+                yield from every_value(option, shared, document)
         elif key == "int":
             low, high, *step = argument
             for value in range(low, high + 1, *step):
                 yield value, shared
         elif key == "use":
-            yield from _values(document["menus"][argument], shared, document)
+            yield from every_value(document["menus"][argument], shared, document)
         else:
             name, *fields = argument.split(".")
             yield from _shared(document["choices"][name], fields, (name,), shared, document)
@@ -242,7 +242,7 @@ def _mapping(items: list[Any], shared: Shared, document: Document) -> Iterator[t
         yield {}, shared
         return
     (key, node), *rest = items
-    for value, after in _values(node, shared, document):
+    for value, after in every_value(node, shared, document):
         for others, end in _mapping(rest, after, document):
             yield {key: value, **others}, end
 
@@ -258,7 +258,7 @@ def _shared(
     elif fields:
         yield from _shared(node[fields[0]], fields[1:], (*place, fields[0]), shared, document)
     else:
-        yield from _values(node, shared, document)
+        yield from every_value(node, shared, document)
 
 
 def obeys(architecture: Document, rules: list[Document]) -> bool:
