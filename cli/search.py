@@ -259,7 +259,7 @@ def _show_plan(found: "DryRun", *, as_json: bool) -> None:
         if value not in (None, [], False):
             write_line(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     write_line(f"device: {plan.hardware.device} ({plan.hardware.profile.name}), {plan.workers} workers")
-    sign = "<= " if plan.space.coincidences else ""
+    sign = "" if plan.space.size_is_exact else "<= "
     write_line(f"size of {plan.space.name}: {sign}{format_count(plan.space.size)} architectures")
     write_line()
     write_table(

@@ -50,6 +50,9 @@ def show(name: SpaceName, as_json: Json = False, allow_plugins: AllowPlugins = F
         write_line(f"contains {', '.join(seed.name or seed.digest[:12] for seed in space.seeds)}")
     for first, second in space.coincidences:
         write_line(f"{first} and {second} can be equal and then count as one run: the size is an upper bound")
+    if space.inert_choices:
+        inert = ", ".join(space.inert_choices)
+        write_line(f"some members are the same whatever is chosen for {inert}: the size is an upper bound")
     write_line()
     write_table(
         [Column("choice"), Column("options"), Column("")],
@@ -61,7 +64,9 @@ def _space_document(space: "Space") -> dict[str, Any]:
     return {
         "name": space.name,
         "size": space.size,
+        "size_is_exact": space.size_is_exact,
         "coincidences": [list(pair) for pair in space.coincidences],
+        "inert_choices": list(space.inert_choices),
         "points": [
             {
                 "site": gene.site,
@@ -75,7 +80,7 @@ def _space_document(space: "Space") -> dict[str, Any]:
 
 
 def _size_text(space: "Space") -> str:
-    sign = "<= " if space.coincidences else ""
+    sign = "" if space.size_is_exact else "<= "
     return f"{sign}{format_count(space.size)} architectures"
 
 

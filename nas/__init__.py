@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from results.run import load_run as load_run
     from search_spaces.architecture import Architecture as Architecture
     from search_spaces.architecture import cost as cost
+    from search_spaces.builders import block_run as block_run
+    from search_spaces.builders import fused_mbconv as fused_mbconv
+    from search_spaces.builders import mbconv as mbconv
+    from search_spaces.builders import squeeze_excite as squeeze_excite
+    from search_spaces.builders import stage as stage
+    from search_spaces.builders import stage_of_runs as stage_of_runs
     from search_spaces.choice import int_range as int_range
     from search_spaces.choice import one_of as one_of
     from search_spaces.choice import ref as ref
@@ -48,13 +54,16 @@ _PLACES = {
     "TargetReward": "nas.reward",
     "Task": "proxies.protocols",
     "WeightedProduct": "nas.reward",
+    "block_run": "search_spaces.builders",
     "build": "search_spaces.network",
     "cost": "search_spaces.architecture",
     "export": "nas.api",
+    "fused_mbconv": "search_spaces.builders",
     "int_range": "search_spaces.choice",
     "load_architecture": "search_spaces.document",
     "load_run": "results.run",
     "load_space": "search_spaces.space_document",
+    "mbconv": "search_spaces.builders",
     "measure": "nas.api",
     "mnasnet_hard": "nas.reward",
     "mnasnet_soft": "nas.reward",
@@ -63,6 +72,9 @@ _PLACES = {
     "resume": "nas.api",
     "search": "nas.api",
     "space": "search_spaces.space_document",
+    "squeeze_excite": "search_spaces.builders",
+    "stage": "search_spaces.builders",
+    "stage_of_runs": "search_spaces.builders",
     "use": "search_spaces.choice",
 }
 

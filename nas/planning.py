@@ -129,7 +129,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
     task = task or named_task(config, space, hardware)
     fingerprint = task.fingerprint()
     return SearchPlan(
-        config=config,
+        config=_with_budget(config, task),
         space=space,
         hardware=hardware,
         task=task,
@@ -139,6 +139,14 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         bounds=bounds,
         workers=config.workers or default_workers(hardware),
     )
+
+
+def _with_budget(config: SearchConfig, task: "Task") -> SearchConfig:
+    """The configuration with the task's own number of candidates where none was asked for."""
+    own = getattr(task, "max_candidates", None)
+    if own is None or "candidates" in config.model_fields_set:
+        return config
+    return config.model_copy(update={"candidates": own})
 
 
 def named_task(config: SearchConfig, space: Space, hardware: ResolvedHardware) -> "Task":

@@ -56,8 +56,8 @@ class TaskDocument(Spec):
     proportion; costs and step time stay those of the candidate itself. `data` names a source and its
     parameters; without it, data must be given with the search. `seeds` are trained one after another and
     averaged. `holdout` takes validation out of the training images by that fraction, where the data can
-    (folders and hub sets), even if it has a validation split. `max_candidates` and `reward` are what the
-    task was made for; a search may say otherwise.
+    (folders and hub sets), even if it has a validation split. A search on this task evaluates
+    `max_candidates` where it is not told how many, and its strategy climbs `reward` if it climbs one.
     """
 
     schema_version: Literal["nas.task/1"] = Field(alias="schema")
@@ -92,6 +92,11 @@ class ProxyTask:
     def seeds(self) -> tuple[int, ...]:
         """Each candidate is trained once with each of these."""
         return self.document.seeds
+
+    @property
+    def max_candidates(self) -> int | None:
+        """How many candidates a search on this task evaluates unless told; None: the search's default."""
+        return self.document.max_candidates
 
     def fingerprint(self) -> str:
         """sha256 of all that decides a result: data, recipe, sizes, dropout, version of torch."""

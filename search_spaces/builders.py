@@ -51,7 +51,7 @@ def fused_mbconv(
     return {"op": "fused_mbconv", "kernel": kernel, "expand": expand, "se": se, "act": act}
 
 
-def run(*, depth: Maybe[int], width: Maybe[int], block: Mapping[str, Any] | Choice[Any]) -> Part:
+def block_run(*, depth: Maybe[int], width: Maybe[int], block: Mapping[str, Any] | Choice[Any]) -> Part:
     """A run of `depth` equal blocks of `width` output channels; depth 0: absent."""
     return {"depth": depth, "width": width, "block": block}
 
@@ -60,7 +60,7 @@ def stage(
     *, stride: Literal[1, 2] = 1, depth: Maybe[int], width: Maybe[int], block: Mapping[str, Any] | Choice[Any]
 ) -> Part:
     """A resolution step of one run, whose first block takes the stride."""
-    return {"stride": stride, **run(depth=depth, width=width, block=block)}
+    return {"stride": stride, **block_run(depth=depth, width=width, block=block)}
 
 
 def stage_of_runs(*runs: Mapping[str, Any] | Choice[Any], stride: Literal[1, 2] = 1) -> Part:

@@ -23,7 +23,9 @@ def test_show_is_the_space(capsys, name):
     found, space = run_here(capsys, "space", "show", name, "--json").json, load_space(name)
     assert (found["name"], found["size"]) == (name, space.size)
     assert isinstance(found["size"], int)
+    assert found["size_is_exact"] == space.size_is_exact == (name == "mnasnet")
     assert found["coincidences"] == [list(pair) for pair in space.coincidences]
+    assert found["inert_choices"] == list(space.inert_choices)
     assert [(p["site"], p["column"], tuple(p["options"]), p["shared"]) for p in found["points"]] == [
         (gene.site, gene.column, gene.labels, gene.shared) for gene in space.genes
     ]
@@ -34,6 +36,9 @@ def test_the_table_says_when_the_size_is_an_upper_bound(capsys):
     assert f"tiny: <= {load_space('tiny').size:,} architectures" in tiny
     first, second = load_space("tiny").coincidences[0]
     assert f"{first} and {second} can be equal" in tiny
+    inert = load_space("tiny").inert_choices
+    assert inert
+    assert f"whatever is chosen for {', '.join(inert)}" in tiny
     exact = run_here(capsys, "space", "show", "mnasnet").out
     assert "mnasnet: 104,485,552,128 architectures" in exact
     assert "upper bound" not in exact

@@ -92,6 +92,17 @@ def test_seeds_are_at_most_a_quarter_of_the_budget() -> None:
     assert seed_count(plan_of(candidates=100)) == 0, "tiny has no seeds"
 
 
+def test_a_task_may_say_how_many_candidates(tmp_path: Path) -> None:
+    shipped = Path(make_plan.__globals__["__file__"]).parents[1] / "proxies" / "tasks" / "quick.yaml"
+    task = tmp_path / "short.yaml"
+    task.write_text(shipped.read_text() + "\nmax_candidates: 9\n")
+    counted = plan_of(proxy=str(task))
+    assert counted.config.candidates == 9
+    assert make_plan(make_config(counted.document()["config"])).config.candidates == 9
+    assert plan_of(proxy=str(task), candidates=5).config.candidates == 5
+    assert plan_of(proxy="quick").config.candidates == 64
+
+
 def test_one_worker_for_each_accelerator() -> None:
     devices = tuple(
         Device(kind="cuda", index=index, name="NVIDIA H100", memory_bytes=80 * GIB) for index in range(4)

@@ -8,7 +8,7 @@ from search_spaces.architecture import Architecture, Head, Norm, Stage, Stem, co
 from search_spaces.blocks.fused_mbconv import FusedMBConv
 from search_spaces.blocks.mbconv import MBConv
 from search_spaces.blocks.squeeze_excite import SqueezeExcite
-from search_spaces.builders import fused_mbconv, mbconv, run, squeeze_excite, stage, stage_of_runs
+from search_spaces.builders import block_run, fused_mbconv, mbconv, squeeze_excite, stage, stage_of_runs
 from search_spaces.choice import int_range, one_of, ref, use
 from search_spaces.document import (
     architecture_from_document,
@@ -59,7 +59,10 @@ def test_plain_values(text, value):
 
 def test_absent_runs_are_dropped_and_equal_neighbours_merge():
     written = architecture(
-        {"stride": 2, "runs": [run(depth=0, width=99, block=MB4), run(depth=2, width=16, block=MB4)]},
+        {
+            "stride": 2,
+            "runs": [block_run(depth=0, width=99, block=MB4), block_run(depth=2, width=16, block=MB4)],
+        },
         {"depth": 0, "width": 77, "block": MB4},
         {"depth": 3, "width": 16, "block": {**MB4, "kernel": 3, "act": "silu", "se": "none"}},
         {"stride": 2, "depth": 1, "width": 16, "block": MB4},
@@ -208,10 +211,10 @@ def test_builders_write_what_a_document_says():
             "stages": [
                 stage(depth=int_range(1, 4), width=16, block=use("block")),
                 stage_of_runs(
-                    run(
+                    block_run(
                         depth=int_range(0, 4, 2), width=24, block=fused_mbconv(expand=2, kernel=one_of(3, 5))
                     ),
-                    run(depth=1, width=24, block=use("block")),
+                    block_run(depth=1, width=24, block=use("block")),
                     stride=2,
                 ),
             ],
