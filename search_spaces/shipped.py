@@ -1,12 +1,13 @@
 """The documents that come with the package: their names, and what each says of itself.
 
-Needs neither numpy nor pydantic, so that listings and shell completion answer at once.
+Needs no more than the standard library, so that listings and shell completion answer at once.
 """
 
 from pathlib import Path
 
 SPACES = Path(__file__).parent / "spaces"
 ARCHITECTURES = Path(__file__).parent / "architectures"
+_NOTES = "notes: "
 
 
 def shipped_names(folder: Path) -> tuple[str, ...]:
@@ -15,10 +16,9 @@ def shipped_names(folder: Path) -> tuple[str, ...]:
 
 
 def shipped_notes(folder: Path, name: str) -> str | None:
-    """The `notes` of a shipped document; None when it has none."""
-    from search_spaces.nodes import Fields, Scalar, parse_yaml, read_text
+    """The `notes` of a shipped document; None when it has none.
 
-    path = folder / f"{name}.yaml"
-    document = parse_yaml(read_text(path), path.name)
-    notes = document.get("notes") if isinstance(document, Fields) else None
-    return notes.value if isinstance(notes, Scalar) and isinstance(notes.value, str) else None
+    Shipped documents keep them on one plain line, which is found without a YAML parser.
+    """
+    lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return next((line.removeprefix(_NOTES) for line in lines if line.startswith(_NOTES)), None)

@@ -19,7 +19,7 @@ from search_spaces.document import (
 )
 from search_spaces.nodes import parse_yaml, plain_value, to_python
 from search_spaces.registry import BLOCKS, BlockKind, load_block_plugins
-from search_spaces.shipped import SPACES, shipped_notes
+from search_spaces.shipped import ARCHITECTURES, SPACES, shipped_notes
 from search_spaces.space_document import load_space, space, space_file, space_names
 from search_spaces.text import dump
 
@@ -197,6 +197,11 @@ def test_shipped_spaces_are_whole_and_can_be_copied(name, tmp_path):
     assert load_space(name).name == name
     assert load_space(name).limits == ()
     assert shipped_notes(SPACES, name) == load_space(name).notes is not None
+
+
+@pytest.mark.parametrize("name", architecture_names())
+def test_notes_of_shipped_architectures_are_found_without_a_parser(name):
+    assert shipped_notes(ARCHITECTURES, name) == load_architecture(name).notes is not None
 
 
 def test_builders_write_what_a_document_says():
