@@ -1,6 +1,7 @@
 """The program `nas`: the commands put together, and one place where everything that goes wrong ends.
 
-Nothing here or at the top of a command's file imports more than typer, so that help and completion are quick.
+Nothing here or at the top of a command's file imports more than typer, and only the command that is asked for
+is loaded, so that help and completion are quick.
 """
 
 import contextlib
@@ -12,17 +13,32 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import FrameType
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-from cli import arch, doctor, export, hardware, measure, runs, search, space
 from cli.errors import ExitCode, report
 from cli.output import is_plain, note
 
 DISTRIBUTION = "training-aware-nas"
+
+COMMANDS = {
+    "search": ("cli.search:search", "Search"),
+    "resume": ("cli.runs:resume", "Search"),
+    "list": ("cli.runs:list_runs", "Results"),
+    "show": ("cli.runs:show", "Results"),
+    "pareto": ("cli.runs:pareto", "Results"),
+    "export": ("cli.export:export", "Results"),
+    "measure": ("cli.measure:measure", "Networks and hardware"),
+    "doctor": ("cli.doctor:doctor", "Networks and hardware"),
+    "space": ("cli.space:app", "Networks and hardware"),
+    "arch": ("cli.arch:app", "Networks and hardware"),
+    "hardware": ("cli.hardware:app", "Networks and hardware"),
+}
+"""Name -> where it is (a function, or a group of commands), and the panel of the help that shows it."""
 
 SUMMARY = "Search for networks that are accurate and train fast on your own accelerator."
 
@@ -55,8 +71,10 @@ def _options(
     context.obj.debug = debug
 
 
-def make_app(*, plain: bool) -> typer.Typer:
-    """All commands. `plain`: help without boxes and colour, for pipes, which is also twice as quick."""
+def make_app(*, plain: bool, only: str | None = None) -> typer.Typer:
+    """The program with all commands, or with one. `plain`: help without boxes and colour, for pipes, which is
+    also twice as quick.
+    """
     app = typer.Typer(
         help=SUMMARY,
         no_args_is_help=True,
@@ -64,20 +82,21 @@ def make_app(*, plain: bool) -> typer.Typer:
         rich_markup_mode=None if plain else "rich",
     )
     app.callback(help=SUMMARY)(_options)
-    for command, panel in (
-        (search.search, "Search"),
-        (runs.resume, "Search"),
-        (runs.list_runs, "Results"),
-        (runs.show, "Results"),
-        (runs.pareto, "Results"),
-        (export.export, "Results"),
-        (measure.measure, "Networks and hardware"),
-        (doctor.doctor, "Networks and hardware"),
-    ):
-        app.command(command.__name__.partition("_")[0], rich_help_panel=panel)(command)
-    for name, group in (("space", space.app), ("arch", arch.app), ("hardware", hardware.app)):
-        app.add_typer(group, name=name, rich_help_panel="Networks and hardware")
+    for name, (place, panel) in COMMANDS.items():
+        if only in (None, name):
+            module, _, attribute = place.partition(":")
+            command = getattr(import_module(module), attribute)
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(command)
     return app
+
+
+def _asked_for(arguments: Sequence[str]) -> str | None:
+    """The command that the arguments name; None where help, completion or a complaint needs them all."""
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return first if first in COMMANDS and "--help" not in arguments[: arguments.index(first)] else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], invocation: Invocation) -> int:
     try:
-        command = get_command(make_app(plain=is_plain(sys.stdout)))
+        command = get_command(make_app(plain=is_plain(sys.stdout), only=_asked_for(arguments)))
         result = command.main(args=arguments, prog_name="nas", standalone_mode=False, obj=invocation)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

@@ -10,6 +10,7 @@ import sys
 import pytest
 from nas_program import ROOT, assert_one_problem, environment, run_program, start_program
 
+from cli.main import COMMANDS
 from search_spaces.shipped import SPACES, shipped_names
 
 HEAVY = ("torch", "ray", "pandas", "optuna", "sklearn", "scipy")
@@ -50,7 +51,7 @@ def test_the_probe_sees_what_is_loaded(tmp_path):
     [
         (["--help"], ("numpy", "pydantic", "rich", "yaml")),
         (["search", "--help"], ("numpy", "rich", "yaml")),
-        (["space", "list"], ("numpy", "rich")),
+        (["space", "list"], ("numpy", "rich", "yaml")),
         (["space", "validate", str(SPACES / "effnetv2.yaml")], ("rich",)),
         (["arch", "list"], ("rich",)),
         (["hardware", "list"], ("rich",)),
@@ -63,6 +64,31 @@ def test_quick_commands_load_nothing_heavy(tmp_path, arguments, also):
     assert code == 0
     assert out
     assert loaded & {*HEAVY, *also} == set()
+
+
+def test_only_the_command_that_is_asked_for_is_loaded(tmp_path):
+    modules = """
+import sys
+from cli.main import main
+main(sys.argv[1:])
+print(*sorted(name for name in sys.modules if name.startswith("cli.")))
+"""
+
+    def loaded(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", modules, *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return set(done.stdout.splitlines()[-1].split())
+
+    everything = {place.partition(":")[0] for place, _ in COMMANDS.values()}
+    assert loaded("--debug", "space", "list") & everything == {"cli.space"}
+    assert loaded("--help") & everything == everything
+    assert loaded("no-such-command") & everything == everything
 
 
 def test_hardware_that_is_not_here_is_refused_at_once(tmp_path):
