@@ -56,13 +56,13 @@ class CudaBackend:
 
     @contextmanager
     def prepared(self, settings: TimingSettings) -> Iterator[None]:
-        """Autotuned convolutions; TF32 exactly when the settings say so."""
+        """Convolutions autotuned, and TF32 in force, exactly when the settings say so."""
         threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
         fp32_switches = [torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv")]  # noqa: B009
         before = [switch.fp32_precision for switch in fp32_switches]
         fp32 = "tf32" if settings.precision == "tf32" else "ieee"
         torch.set_num_threads(settings.threads)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = settings.autotune
         for switch in fp32_switches:
             switch.fp32_precision = fp32
         try:

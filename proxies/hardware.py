@@ -76,6 +76,7 @@ class Defaults(Spec):
     precision: Precision = "fp32"
     memory_format: MemoryFormat = "channels_last"
     compile: CompileMode = "none"
+    autotune: bool = True
     threads: PositiveInt = 1
     tolerance: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.03
     budget_seconds: PositiveFloat = 60.0
@@ -325,6 +326,7 @@ def timing_settings(
     precision: Precision | None = None,
     memory_format: MemoryFormat | None = None,
     compile: CompileMode | None = None,  # noqa: A002 -- the setting's name
+    autotune: bool | None = None,
     threads: int | None = None,
     tolerance: float | None = None,
     budget_seconds: float | None = None,
@@ -335,20 +337,31 @@ def timing_settings(
     but no more than the profile's maximum.
 
     Raises:
-        ValueError: a precision that this kind of device is not timed in, or a value out of range.
+        ValueError: a precision or a way of running that this kind of device is not timed in, or a value out
+            of range.
     """
     defaults = profile.defaults
     trained_at = arch.recipe.train_resolution or DEFAULT_RESOLUTION
     chosen: Precision = _first(precision, defaults.precision)
     if profile.kind == "cpu" and chosen in {"tf32", "fp16"}:
         raise ValueError(f"precision {chosen} is not timed on {profile.name!r}, a CPU; use fp32 or bf16")
+    run_as = _first(compile, defaults.compile)
+    if run_as == "cuda-graph" and profile.kind != "cuda":
+        raise ValueError(
+            f"compile cuda-graph is not timed on {profile.name!r}; only CUDA devices have graphs"
+        )
+    if run_as == "cuda-graph" and chosen == "fp16":
+        raise ValueError(
+            "compile cuda-graph is not timed in fp16, whose loss scaler looks at every step; use bf16"
+        )
     return TimingSettings(
         resolution=_first(resolution, min(trained_at, defaults.max_resolution or trained_at)),
         batch_size=_first(batch_size, defaults.batch_size),
         num_classes=num_classes,
         precision=chosen,
         memory_format=_first(memory_format, defaults.memory_format),
-        compile=_first(compile, defaults.compile),
+        compile=run_as,
+        autotune=_first(autotune, defaults.autotune),
         threads=_first(threads, defaults.threads),
         tolerance=_first(tolerance, defaults.tolerance),
         budget_seconds=_first(budget_seconds, defaults.budget_seconds),

@@ -28,6 +28,8 @@ MIN_SERIES_SECONDS = 2.0
 AIM = 0.4
 """A series goes on until its interval is this share of the tolerance, or its time is over: better than needed
 where that is cheap."""
+CHEAP_SHARE, FINE = 0.25, 0.03
+"""After this share of its time, a series whose interval is this fine and within the tolerance ends, too."""
 DRIFT_PER_TOLERANCE = 5 / 3
 """The reference may be this many tolerances from its baseline: 5 % at the 3 % of a GPU, 17 % on a CPU."""
 BACK_OFF_SECONDS = 0.25
@@ -163,7 +165,11 @@ def _series(
     until: float,
     deadline: float,
 ) -> tuple[Verdict, Conditions]:
-    """Pairs in rotating order, judged at 6, 9, 14, ... of them, until sharp or out of time."""
+    """Pairs in rotating order, judged at 6, 9, 14, ... of them, until sharp or out of time.
+
+    Where the times do no more than scatter, beginning anew would only throw pairs away: then the series goes
+    on to the deadline.
+    """
     candidate_ms: list[float] = []
     reference_ms: list[float] = []
 
@@ -181,15 +187,21 @@ def _series(
         pairs = len(candidate_ms)
         pair_seconds = (backend.now() - start) / pairs
         has_next = backend.now() + MIN_PAIRS * pair_seconds <= deadline
-        end = until if has_next and pairs >= LONG_ENOUGH * MIN_PAIRS else deadline
-        is_over = backend.now() + pair_seconds > end or pairs >= MAX_PAIRS
-        if pairs == look or is_over:
+        is_last = backend.now() + pair_seconds > deadline or pairs >= MAX_PAIRS
+        is_early = has_next and pairs >= LONG_ENOUGH * MIN_PAIRS and backend.now() + pair_seconds > until
+        if pairs == look or is_early or is_last:
             verdict = judge(candidate_ms, reference_ms, tolerance=tolerance, rng=rng)
-            is_long = backend.now() - start >= MIN_SERIES_SECONDS
-            is_sharp = not verdict.reasons and verdict.half_width <= AIM * tolerance
-            if is_over or (is_long and is_sharp):
-                return verdict, conditions(before, backend.observe())
-            look = math.ceil(look * 1.5)
+            spent = backend.now() - start
+            is_cheap = spent < CHEAP_SHARE * (deadline - start)
+            aim = AIM * tolerance if is_cheap else max(AIM * tolerance, min(tolerance, FINE))
+            is_sharp = not verdict.reasons and verdict.half_width <= aim and spent >= MIN_SERIES_SECONDS
+            if is_sharp or is_early or is_last:
+                around = conditions(before, backend.observe())
+                is_disturbed = bool(around.complaints(counts_waiting=backend.counts_waiting))
+                if is_sharp or is_last or is_disturbed or not verdict.is_only_wide:
+                    return verdict, around
+                until = deadline
+            look = math.ceil(max(look, pairs) * 1.5)
 
 
 def _block_ms(step: Step, count: int, backend: Backend) -> float:

@@ -12,7 +12,7 @@ from pydantic import Field, FiniteFloat
 
 from search_spaces.spec import Spec
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 """Part of every key. Raised when a change of code changes what a training or a timing means."""
 
 Status = Literal["ok", "infeasible", "oom", "timeout", "diverged", "stopped", "unstable", "error"]
@@ -31,7 +31,9 @@ Status = Literal["ok", "infeasible", "oom", "timeout", "diverged", "stopped", "u
 Decision = Literal["continue", "stop"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["channels_last", "contiguous"]
-CompileMode = Literal["none", "default", "max-autotune"]
+CompileMode = Literal["none", "default", "max-autotune", "cuda-graph"]
+"""How a step is run: eagerly; compiled by `torch.compile` in one of its modes; or captured once as a CUDA
+graph and replayed, which leaves out the time that Python needs to launch a step's kernels."""
 
 
 class TimingSettings(Spec):
@@ -43,6 +45,8 @@ class TimingSettings(Spec):
     precision: Precision = "fp32"
     memory_format: MemoryFormat = "channels_last"
     compile: CompileMode = "none"
+    autotune: bool = True
+    """Whether cuDNN tries its algorithms for every convolution before the first step (`cudnn.benchmark`)."""
     threads: Annotated[int, Field(ge=1)] = 1
     tolerance: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.03
     budget_seconds: Annotated[float, Field(gt=0.0)] = 60.0

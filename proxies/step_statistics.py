@@ -35,6 +35,8 @@ class Verdict:
     candidate_ms: float
     reference_ms: float
     reasons: tuple[str, ...]
+    is_only_wide: bool = False
+    """Whether the width of the interval is the only reason: more pairs would mend it."""
 
 
 def judge(
@@ -74,6 +76,7 @@ def judge(
         candidate_ms=median(candidate_ms),
         reference_ms=median(reference_ms),
         reasons=tuple(reasons),
+        is_only_wide=half_width > tolerance and len(reasons) == 1,
     )
 
 

@@ -3,19 +3,21 @@
 # Shapes: B batch, C channels, H height, W width.
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from proxies.protocols import Diverged
-from proxies.records import TimingSettings
+from proxies.records import CompileMode, TimingSettings
 
 LEARNING_RATE = 1e-5
 """So small that the weights hardly move: every step computes with the same magnitudes, and neither overflow
 nor denormal numbers change its speed. The work of a step does not depend on it."""
 MOMENTUM = 0.9
 OPTIMIZER = "SGD, momentum 0.9"
+RUNS_BEFORE_CAPTURE = 3
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -47,7 +49,9 @@ class TrainingStep:
         network.to(memory_format=layout)  # type: ignore[call-overload]
         network.train()
         self._optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-        self._network = network if settings.compile == "none" else _compiled(network, settings.compile)
+        self._network = _compiled(network, settings.compile)
+        self._is_captured = settings.compile == "cuda-graph"
+        self._graph: torch.cuda.CUDAGraph | None = None
         self._autocast = torch.autocast(
             device.type,
             dtype=AUTOCAST.get(settings.precision, torch.bfloat16),
@@ -57,7 +61,15 @@ class TrainingStep:
         self._loss: torch.Tensor | None = None
 
     def __call__(self) -> None:
-        """Queue one step; nothing waits for the device."""
+        """Queue one step; nothing waits for the device. What is to be captured is so in the first step."""
+        if not self._is_captured:
+            self._run()
+            return
+        if self._graph is None:
+            self._graph = _captured(self._run)
+        self._graph.replay()
+
+    def _run(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         with self._autocast:
             loss = cross_entropy(self._network(self._images_BCHW), self._labels_B)
@@ -77,6 +89,26 @@ class TrainingStep:
             raise Diverged(f"the loss of a timed training step is {loss}")
 
 
-def _compiled(network: nn.Module, mode: str) -> nn.Module:
-    """The network under `torch.compile`; the compilation happens in the first step."""
+def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """A step as one CUDA graph.
+
+    It runs a few times before, on a stream of its own, as capturing demands: what is done only once
+    (autotuning, the optimizer's state) must not become part of the graph.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(RUNS_BEFORE_CAPTURE):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph
+
+
+def _compiled(network: nn.Module, mode: CompileMode) -> nn.Module:
+    """The network as it is, or under `torch.compile`; the compilation happens in the first step."""
+    if mode in {"none", "cuda-graph"}:
+        return network
     return torch.compile(network, mode=None if mode == "default" else mode)  # type: ignore[return-value]

@@ -8,8 +8,10 @@ from fake_nvml import Card, FakeNvml
 from proxies.cuda_backend import CudaBackend, family, foreign_processes, observe_nvidia, torch_ordinal
 from proxies.detection import Device
 from proxies.hardware import HardwareNotFoundError, resolve_hardware, timing_settings
+from proxies.records import TimingSettings
 from proxies.reference_network import REFERENCE
 from proxies.timing import backend_for, measure_step
+from proxies.training_step import RUNS_BEFORE_CAPTURE, TrainingStep
 from search_spaces.network import build
 
 
@@ -69,13 +71,43 @@ def test_tpus_have_no_backend_yet():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_is_measured_on_a_gpu(precision):
+def test_a_captured_step_trains_as_an_eager_one_does():
+    """Law: after the same number of steps the weights are those of eager steps, up to rounding."""
+    weights = []
+    for mode in ("none", "cuda-graph"):
+        torch.manual_seed(0)
+        network = build(REFERENCE, 10)
+        settings = TimingSettings(resolution=32, batch_size=8, num_classes=10, compile=mode, autotune=False)
+        step = TrainingStep(network, settings, device=torch.device("cuda:0"))
+        for _ in range(6 if mode == "cuda-graph" else 6 + RUNS_BEFORE_CAPTURE):
+            step()
+        step.check_finite()
+        weights.append(torch.cat([p.detach().flatten().cpu() for p in network.parameters()]))
+    torch.manual_seed(0)
+    start = torch.cat([p.detach().flatten() for p in build(REFERENCE, 10).parameters()])
+    moved, apart = (weights[0] - start).norm(), (weights[0] - weights[1]).norm()
+    assert moved > 0
+    assert apart < 0.05 * moved
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    ("precision", "mode"), [("fp32", "none"), ("bf16", "none"), ("fp16", "none"), ("bf16", "cuda-graph")]
+)
+def test_a_step_is_measured_on_a_gpu(precision, mode):
     hardware = resolve_hardware("auto")
     backend = backend_for(hardware.device)
     assert isinstance(backend, CudaBackend)
     settings = timing_settings(
-        hardware.profile, REFERENCE, resolution=96, batch_size=32, precision=precision, budget_seconds=20.0
+        hardware.profile,
+        REFERENCE,
+        resolution=96,
+        batch_size=32,
+        precision=precision,
+        compile=mode,
+        autotune=False,
+        budget_seconds=10.0,
     )
     timing = measure_step(lambda: build(REFERENCE), settings, backend=backend, rng=np.random.default_rng(0))
     assert timing.best.verdict.ratio == pytest.approx(1.0, rel=0.1)

@@ -348,6 +348,15 @@ def test_settings_come_from_the_override_the_profile_the_recipe_then_224():
     assert (chosen.tolerance, chosen.compile) == (t4.defaults.tolerance, "none")
 
 
+def test_graphs_are_of_cuda_devices_and_not_in_fp16():
+    with pytest.raises(ValueError, match="cuda-graph is not timed on 'cpu'; only CUDA devices have graphs"):
+        timing_settings(load_profile("cpu"), REFERENCE, compile="cuda-graph")
+    with pytest.raises(ValueError, match="cuda-graph is not timed in fp16"):
+        timing_settings(load_profile("h100"), REFERENCE, compile="cuda-graph", precision="fp16")
+    graphed = timing_settings(load_profile("h100"), REFERENCE, compile="cuda-graph", autotune=False)
+    assert (graphed.compile, graphed.autotune) == ("cuda-graph", False)
+
+
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
 def test_a_cpu_is_not_timed_in_a_gpus_precision(precision):
     with pytest.raises(

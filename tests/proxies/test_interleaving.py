@@ -118,7 +118,38 @@ def test_a_busy_machine_gets_one_long_attempt_instead_of_three_short_ones():
     (attempt,) = run(*steps(0.2), backend, budget_seconds=10.0)
     assert attempt.verdict.pairs == 14  # of 0.7 s each
     assert backend.pauses == []
-    assert len(run(*steps(0.2), FakeBackend(), budget_seconds=10.0)) > 1
+
+
+def test_times_that_only_scatter_are_pooled_in_one_series():
+    """Beginning anew would throw pairs away: the one series takes the whole budget, and is sharper for it."""
+    backend = FakeBackend()
+    (attempt,) = run(*steps(0.2), backend, budget_seconds=10.0)
+    assert attempt.verdict.is_only_wide
+    assert backend.now() - 1000.0 > 9.0
+    assert backend.pauses == []
+
+
+def test_times_that_drift_apart_are_measured_anew():
+    """Negative control: here the halves differ, which more pairs would not mend."""
+    candidate = FakeStep(lambda n, now: 20.0 if now < 1001.0 else 30.0)
+    attempts = run(candidate, FakeStep(10.0), FakeBackend(), budget_seconds=4.0)
+    assert "the halves differ" in " ".join(attempts[0].reasons)
+    assert not attempts[0].verdict.is_only_wide
+    assert len(attempts) > 1
+    assert not attempts[-1].reasons
+    assert attempts[-1].verdict.ratio == pytest.approx(3.0)
+
+
+def test_a_fine_interval_ends_a_series_that_has_cost_enough():
+    """At 6 % noise the aim of 1.2 % takes long; 3 %, within the tolerance, is enough after a quarter."""
+    backend = FakeBackend()
+    (attempt,) = run(*steps(0.12), backend, budget_seconds=20.0)
+    assert not attempt.reasons
+    assert AIM * 0.03 < attempt.verdict.half_width <= 0.03
+    assert 5.0 <= backend.now() - 1000.0 < 15.0
+    loose = FakeBackend()
+    (attempt,) = run(*steps(0.2), loose, tolerance=0.10, budget_seconds=20.0)
+    assert attempt.verdict.half_width <= AIM * 0.10, "a loose tolerance does not lower the aim"
 
 
 def test_a_step_too_slow_for_an_interval_is_not_begun():
