@@ -31,6 +31,24 @@ def measure(
     precision: Annotated[
         str | None, typer.Option(metavar="P", help="fp32, tf32, bf16 or fp16; default: the profile's.")
     ] = None,
+    memory_format: Annotated[
+        str | None,
+        typer.Option(metavar="LAYOUT", help="channels_last or contiguous; default: the profile's."),
+    ] = None,
+    compile_mode: Annotated[
+        str | None,
+        typer.Option(
+            "--compile",
+            metavar="MODE",
+            help="none, default, max-autotune or cuda-graph; default: the profile's.",
+        ),
+    ] = None,
+    autotune: Annotated[
+        bool | None,
+        typer.Option(
+            "--autotune/--no-autotune", help="Let cuDNN try its algorithms first; default: the profile's."
+        ),
+    ] = None,
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
 ) -> None:
@@ -50,7 +68,10 @@ def measure(
         hardware=hardware,
         resolution=resolution,
         batch=batch,
-        precision=precision,  # type: ignore[arg-type]  # checked where it is used
+        precision=precision,  # type: ignore[arg-type]  # all three are checked where they are used
+        memory_format=memory_format,  # type: ignore[arg-type]
+        compile=compile_mode,  # type: ignore[arg-type]
+        autotune=autotune,
     )
     documents = [_document(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
     if as_json:

@@ -19,7 +19,7 @@ from nas.reward import EFFICIENTNETV2_REWARD
 from nas.session import Budget, Session
 from nas.strategies.registry import StrategyInputs, make_strategy
 from proxies.hardware import hardware_fingerprint, resolve_hardware, timing_settings
-from proxies.records import Outcome, Precision, TimeJob
+from proxies.records import CompileMode, MemoryFormat, Outcome, Precision, TimeJob
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 from results.directory import ROOT, RunDirectory, list_runs, read_config
@@ -273,6 +273,9 @@ def measure(
     resolution: int | None = None,
     batch: int | None = None,
     precision: Precision | None = None,
+    memory_format: MemoryFormat | None = None,
+    compile: CompileMode | None = None,  # noqa: A002 -- the setting's name
+    autotune: bool | None = None,
     timeout_seconds: float = 600.0,
 ) -> list[Outcome]:
     """Measure the training step time of architectures on this machine, each in a guarded process.
@@ -291,7 +294,14 @@ def measure(
             architecture=arch.to_document(),
             hardware_fingerprint=hardware_fingerprint(resolved, threads=threads),
             settings=timing_settings(
-                resolved.profile, arch, resolution=resolution, batch_size=batch, precision=precision
+                resolved.profile,
+                arch,
+                resolution=resolution,
+                batch_size=batch,
+                precision=precision,
+                memory_format=memory_format,
+                compile=compile,
+                autotune=autotune,
             ),
         )
         for arch in archs

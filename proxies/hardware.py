@@ -345,7 +345,7 @@ def timing_settings(
     chosen: Precision = _first(precision, defaults.precision)
     if profile.kind == "cpu" and chosen in {"tf32", "fp16"}:
         raise ValueError(f"precision {chosen} is not timed on {profile.name!r}, a CPU; use fp32 or bf16")
-    run_as = _first(compile, defaults.compile)
+    run_as: CompileMode = _first(compile, defaults.compile)
     if run_as == "cuda-graph" and profile.kind != "cuda":
         raise ValueError(
             f"compile cuda-graph is not timed on {profile.name!r}; only CUDA devices have graphs"

@@ -95,7 +95,7 @@ def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
     It runs a few times before, on a stream of its own, as capturing demands: what is done only once
     (autotuning, the optimizer's state) must not become part of the graph.
     """
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(RUNS_BEFORE_CAPTURE):
