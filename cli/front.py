@@ -77,7 +77,8 @@ def conditions(details: Mapping[str, Any]) -> str:
     return (
         f"step: forward, backward and optimizer, batch {settings.get('batch_size')} at"
         f" {settings.get('resolution')} px, {settings.get('precision')}, {settings.get('memory_format')}"
-        f"{f', compile {compiled}' if compiled not in (None, 'none') else ''},"
+        f"{f', compile {compiled}' if compiled not in (None, 'none') else ''}"
+        f"{', without autotuning' if settings.get('autotune') is False else ''},"
         f" on {device}; ratio: to the reference network"
     )
 
