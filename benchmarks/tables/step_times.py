@@ -1,6 +1,6 @@
 """Measured step times of EfficientNetV2's networks and of random members of `effnetv2`, on this device.
 
-    python benchmarks/step_time_table.py --out docs/benchmarks/h100.csv [--minutes 6] [--members 40]
+    python benchmarks/tables/step_times.py --out docs/benchmarks/h100.csv [--minutes 6] [--members 40]
 
 Every network is timed at its training resolution, eagerly and (on CUDA) as a graph, each beside the reference
 network in the same mode. A row is written as soon as it is known; run again, the script
@@ -145,7 +145,7 @@ def constants(row: Row, hardware: ResolvedHardware) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments_given: list[str] | None = None) -> None:
     """Measure what is missing in the table, until the time is over."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, help="default: each network's training resolution")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--autotune", action=argparse.BooleanOptionalAction, default=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments_given)
     until = time.monotonic() + 60.0 * arguments.minutes
     hardware = resolve_hardware(arguments.hardware)
     done = set()
