@@ -49,7 +49,7 @@ def exit_code(error: Exception) -> ExitCode:
 
 def _codes() -> tuple[tuple[tuple[type[Exception], ...], ExitCode], ...]:
     """Errors and their codes, the special before the general. Imported only when there is an error."""
-    from nas.errors import StoppedEarlyError
+    from nas.errors import NothingFeasibleError, StoppedEarlyError
     from proxies.data.protocol import DataError
     from proxies.hardware import HardwareNotFoundError
     from proxies.spool import SpoolError
@@ -57,7 +57,7 @@ def _codes() -> tuple[tuple[tuple[type[Exception], ...], ExitCode], ...]:
     from search_spaces.limits import InfeasibleError
 
     return (
-        ((InfeasibleError,), ExitCode.INFEASIBLE),
+        ((InfeasibleError, NothingFeasibleError), ExitCode.INFEASIBLE),
         ((HardwareNotFoundError, DataError), ExitCode.UNAVAILABLE),
         ((StoppedEarlyError, LedgerWriteError, RunWriteError, SpoolError), ExitCode.STOPPED_EARLY),
         ((UnicodeError,), ExitCode.FAILURE),

@@ -37,7 +37,7 @@ class PlainProgress:
     def update(self, event: "ProgressEvent") -> None:
         """Write a line, unless one was written just now."""
         now = self._clock()
-        is_last = event.evaluated >= event.total
+        is_last = event.evaluated >= event.total or event.is_ending
         if self._written is None or is_last or now - self._written >= MIN_SECONDS_BETWEEN_LINES:
             self._written = now
             write_lines_to(self._stream, [f"{event.evaluated}/{event.total} {describe(event)}"])
@@ -82,6 +82,8 @@ def describe(event: "ProgressEvent") -> str:
     if event.hypervolume is not None:
         parts.append(f"hypervolume {event.hypervolume:.4g}")
     parts.append(f"{event.failed} failed")
-    if event.eta_seconds is not None and event.evaluated < event.total:
+    if event.is_ending:
+        parts.append("ending: what runs may finish, Ctrl-C again stops at once")
+    elif event.eta_seconds is not None and event.evaluated < event.total:
         parts.append(f"{format_duration(event.eta_seconds)} left")
     return ", ".join(parts)

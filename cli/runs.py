@@ -133,6 +133,12 @@ def resume(
     time_budget: Annotated[
         float | None, typer.Option(**DURATION, help="Propose nothing after this, such as 2h.")
     ] = None,
+    max_failed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Stop when more candidates fail in all.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Give jobs that broke one more attempt.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was interrupted; nothing that is measured is measured again."""
@@ -146,6 +152,7 @@ def resume(
         "executor": executor,
         "workers": workers,
         "time_budget_seconds": time_budget,
+        "max_failed": max_failed,
     }
     changes = {key: value for key, value in given.items() if value is not None}
     require_executor(str(executor or (read_config(path).get("config") or {}).get("executor")))
@@ -153,6 +160,6 @@ def resume(
     def go_on(progress: "Progress") -> "Run":
         from nas.api import resume as resume_run
 
-        return resume_run(path, progress=progress, changes=changes)
+        return resume_run(path, progress=progress, changes=changes, retry_failed=retry_failed)
 
     supervised(go_on, as_json=as_json, run=path)

@@ -10,8 +10,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Unpack
 
 from nas.config import EDITABLE, SearchConfig, SearchSettings, make_config
-from nas.errors import ConfigError, NothingMeasuredError
+from nas.errors import ConfigError, NothingFeasibleError, NothingMeasuredError
 from nas.executors.protocol import Executor, ExecutorError
+from nas.failure_budget import FAILED
+from nas.interruption import Interruption, noting_interrupts
 from nas.planning import SearchPlan, make_plan, sample_members, seed_count, space_fingerprint
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
@@ -25,6 +27,7 @@ from proxies.worker import WorkerSettings
 from results.directory import ROOT, RunDirectory, list_runs, read_config
 from results.errors import RunError, RunMismatchError
 from results.export import export_architecture, write_front
+from results.ledger import Ledger
 from results.run import Run, find_run, load_run
 from search_spaces.architecture import Architecture, cost
 from search_spaces.cost import Cost
@@ -83,8 +86,11 @@ def resume(
     task: "Task | None" = None,
     progress: Progress | None = None,
     changes: Mapping[str, Any] | None = None,
+    retry_failed: bool = False,
 ) -> Run:
     """Go on with a run that was interrupted; one that is complete is returned as it is.
+
+    With `retry_failed`, jobs that broke get one more attempt; their failures stay on record.
 
     `changes` may hold settings that say where and how fast, not what (see `nas.config.EDITABLE`), and a
     larger number of candidates.
@@ -105,7 +111,7 @@ def resume(
     plan = make_plan(make_config({**stored, **(changes or {})}), space=space, task=task)
     _require_same(path, document, plan)
     with RunDirectory.open(path) as directory:
-        return _run(plan, directory, progress or Silent())
+        return _run(plan, directory, progress or Silent(), retry_failed=retry_failed)
 
 
 def _require_same(path: Path, document: Mapping[str, Any], plan: SearchPlan) -> None:
@@ -123,9 +129,17 @@ def _require_same(path: Path, document: Mapping[str, Any], plan: SearchPlan) -> 
         )
 
 
-def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress) -> Run:
+def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress, *, retry_failed: bool = False) -> Run:
     executor = _executor(plan, directory)
-    with _closing(executor), _terminated_by_signal(), directory.ledger() as ledger:
+    interruption = Interruption()
+    with (
+        _closing(executor),
+        _terminated_by_signal(),
+        noting_interrupts(interruption),
+        directory.ledger() as ledger,
+    ):
+        if retry_failed:
+            _retry_failed(ledger)
         directory.log("started", {"workers": plan.workers, "executor": plan.config.executor})
         reuse = Reuse.of([] if plan.config.no_reuse else _other_runs(plan.config, directory.path))
         for reason in reuse.skipped:
@@ -148,6 +162,7 @@ def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress) -> Run:
             lag=SEARCH_LAG * plan.workers,
             reuse=reuse,
             progress=progress,
+            interruption=interruption,
         )
         session.run()
         directory.log("finished")
@@ -155,11 +170,19 @@ def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress) -> Run:
     results = finished.candidates()
     if results and not any(result.is_measured for result in results):
         reasons = sorted({f"{result.status}: {result.reason}" for result in results})
-        raise NothingMeasuredError(
+        is_infeasible = all(result.status == "infeasible" for result in results)
+        raise (NothingFeasibleError if is_infeasible else NothingMeasuredError)(
             f"0 of {len(results)} candidates could be measured ({'; '.join(reasons[:3])}); "
             f"see nas show {directory.path}"
         )
     return finished
+
+
+def _retry_failed(ledger: Ledger) -> None:
+    """Put the outcomes of what broke aside, where it has not broken twice."""
+    for outcome in ledger.outcomes():
+        if outcome.status in FAILED:
+            ledger.retry(outcome.key)
 
 
 def _strategy_inputs(plan: SearchPlan) -> StrategyInputs:

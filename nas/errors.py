@@ -4,6 +4,7 @@ NasError
 |-- ConfigError          a configuration that cannot be run (also a ValueError)
 |-- StoppedEarlyError    the search stopped before its budget and can be resumed
 `-- NothingMeasuredError every candidate failed, so there is no front
+    `-- NothingFeasibleError   every candidate broke a limit
 """
 
 
@@ -21,3 +22,7 @@ class StoppedEarlyError(NasError):
 
 class NothingMeasuredError(NasError):
     """Not one candidate could be measured; says what they failed of."""
+
+
+class NothingFeasibleError(NothingMeasuredError):
+    """Not one candidate kept the limits; says which it broke, and by how much."""

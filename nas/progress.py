@@ -6,7 +6,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressEvent:
-    """How far a search is. `hypervolume` is against the worst seen so far, so it is only an indication."""
+    """How far a search is. `hypervolume` is against the worst seen so far, so it is only an indication.
+
+    `is_ending`: the user has asked to end, and what is running is let finish.
+    """
 
     evaluated: int
     total: int
@@ -15,6 +18,7 @@ class ProgressEvent:
     hypervolume: float | None
     elapsed_seconds: float
     eta_seconds: float | None
+    is_ending: bool = False
 
 
 class Progress(Protocol):

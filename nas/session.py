@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nas.errors import StoppedEarlyError
 from nas.executors.protocol import Executor
+from nas.failure_budget import FailureBudget
+from nas.interruption import Interruption
 from nas.objectives import Bound, broken_bound
 from nas.progress import Progress, ProgressEvent
 from nas.reuse import Reuse
@@ -32,6 +33,8 @@ from search_spaces.space import Space
 
 MAX_REPEATS = 200
 """How often a strategy is asked again for a proposal that is not known yet."""
+LISTEN_SECONDS = 0.5
+"""How often a session that waits for jobs looks whether it was asked to end."""
 
 
 class TimingPlan(Protocol):
@@ -109,6 +112,7 @@ class Session:
     lag: int
     reuse: Reuse
     progress: Progress
+    interruption: Interruption = field(default_factory=Interruption)
     clock: Callable[[], float] = time.monotonic
     _open: dict[int, _Open] = field(default_factory=dict)
     _settled: dict[int, Evaluation] = field(default_factory=dict)
@@ -117,16 +121,21 @@ class Session:
     _proposed: int = 0
     _is_exhausted: bool = False
     _started: float = 0.0
+    _running: dict[str, None] = field(default_factory=dict)
+    _is_recovering: bool = False
     _standing: Standing = field(init=False)
+    _failures: FailureBudget = field(init=False)
 
     def __post_init__(self) -> None:
         self._standing = Standing(self.objectives)
+        self._failures = FailureBudget(max_failed=self.budget.max_failed)
 
     def run(self) -> None:
         """Spend the budget. Returns when every candidate is settled.
 
         Raises:
-            StoppedEarlyError: too many candidates failed.
+            StoppedEarlyError: too many candidates failed, or the first ones all did for one reason.
+            KeyboardInterrupt: the user asked to end; what was running is on record, unless it took too long.
             ExecutorError, ResultsError: the place where jobs run, or the ledger, is gone; resume later.
         """
         self._started = self.clock()
@@ -135,15 +144,17 @@ class Session:
         while True:
             while self._may_propose():
                 self._propose()
-            if not self._open:
+            if not self._open and not self.interruption.is_requested:
                 break
-            self._collect(self.executor.wait())
+            self._collect(self._wait())
         self._remeasure_front()
 
     # --- one candidate -------------------------------------------------------------------------------------
 
     def _may_propose(self) -> bool:
         if self._is_exhausted or self._proposed >= self.budget.candidates or self._is_out_of_time():
+            return False
+        if self.interruption.is_requested:
             return False
         needed = self._proposed - self.lag
         return all(index in self._settled for index in range(max(0, needed + 1)))
@@ -216,7 +227,7 @@ class Session:
         for job in missing:
             if job.key not in current.waiting:
                 current.waiting.add(job.key)
-                self.executor.submit(job)
+                self._submit(job)
         return None
 
     def _settle(self, index: int, outcomes: Sequence[Outcome], *, refused: bool = False) -> None:
@@ -232,14 +243,40 @@ class Session:
         )
         if values:
             self._standing.add(values)
+        try:
+            self._failures.settle(outcomes, is_new=not self._is_recovering)
+        finally:
+            self._report()
+
+    # --- the executor --------------------------------------------------------------------------------------
+
+    def _submit(self, job: TimeJob | TrainJob) -> None:
+        self._running[job.key] = None
+        self.executor.submit(job)
+
+    def _wait(self) -> Sequence[Outcome | Partial]:
+        """What has happened next. Once the user has asked to end, what is running is let finish and filed.
+
+        Raises:
+            KeyboardInterrupt: it has finished, or its time is up.
+        """
+        while not self.interruption.is_requested:
+            if happened := self.executor.wait(LISTEN_SECONDS):
+                return self._ended(happened)
         self._report()
-        failures = len(self._settled) - self._standing.measured
-        if self.budget.max_failed is not None and failures > self.budget.max_failed:
-            reason = next((o.reason for o in outcomes if o.reason), "no reason given")
-            raise StoppedEarlyError(
-                f"{failures} candidates failed, more than --max-failed {self.budget.max_failed}; "
-                f"the last: {reason}"
-            )
+        # Executors take jobs in order, so what has begun is among the oldest.
+        begun = list(self._running)[: self.executor.capacity]
+        while not self.interruption.is_overdue and any(key in self._running for key in begun):
+            for event in self._ended(self.executor.wait(LISTEN_SECONDS)):
+                if isinstance(event, Outcome):
+                    self._file(event)
+        raise KeyboardInterrupt
+
+    def _ended(self, events: Sequence[Outcome | Partial]) -> Sequence[Outcome | Partial]:
+        for event in events:
+            if isinstance(event, Outcome):
+                self._running.pop(event.key, None)
+        return events
 
     # --- outcomes ------------------------------------------------------------------------------------------
 
@@ -263,8 +300,10 @@ class Session:
         """Take in what an earlier session left: outcomes in the spool, candidates in the ledger."""
         for outcome in self.spool.read_all():
             self._file(outcome)
+        self._is_recovering = True
         for candidate in self.ledger.candidates():
             self._start(candidate, architecture_from_document(candidate.architecture))
+        self._is_recovering = False
 
     def _remeasure_front(self) -> None:
         """Time the members of the front once more: the best of many noisy times is too good to be true."""
@@ -278,9 +317,9 @@ class Session:
             job = self.evaluations.time_job(candidate, arch, repeat=1)
             if self.ledger.find(job.key) is None:
                 waiting.add(job.key)
-                self.executor.submit(job)
+                self._submit(job)
         while waiting:
-            for event in self.executor.wait():
+            for event in self._wait():
                 if isinstance(event, Outcome):
                     # A second timing may confirm or correct the first; if it failed, the first one stands.
                     if event.status in {"ok", "unstable"}:
@@ -300,11 +339,12 @@ class Session:
             ProgressEvent(
                 evaluated=done,
                 total=total,
-                failed=done - self._standing.measured,
+                failed=self._failures.failed,
                 front_size=len(self._standing.front),
                 hypervolume=self._standing.hypervolume(),
                 elapsed_seconds=elapsed,
                 eta_seconds=elapsed / done * (total - done) if done else None,
+                is_ending=self.interruption.is_requested,
             )
         )
 

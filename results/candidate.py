@@ -134,7 +134,8 @@ def _status(
     for outcome in outcomes:
         if outcome.status in _NOT_MEASURED:
             return outcome.status, outcome.reason
-    done = {kind: sum(outcome.kind == kind for outcome in outcomes) for kind in jobs}
+    kinds = [outcome.kind for outcome in outcomes]
+    done = {kind: kinds.count(kind) for kind in jobs}  # type: ignore[arg-type]
     missing = [f"{kind} {done[kind]} of {count}" for kind, count in jobs.items() if done[kind] < count]
     if missing and decision is not None:
         return ("infeasible" if decision.kind == "limit" else "skipped"), decision.reason
@@ -154,6 +155,8 @@ def _best_timing(outcomes: list[Outcome]) -> Outcome | None:
     timings = [
         outcome for outcome in outcomes if outcome.kind == "time" and outcome.status in ("ok", "unstable")
     ]
+    if len(timings) < 2:
+        return timings[0] if timings else None
     accepted = [outcome for outcome in timings if outcome.status == "ok"]
     return next(reversed(accepted or timings), None)
 
@@ -167,5 +170,7 @@ def _means(trainings: list[Outcome]) -> dict[str, float]:
     """The mean of each metric that every training reports."""
     if not trainings:
         return {}
+    if len(trainings) == 1:
+        return dict(trainings[0].metrics)
     shared = [name for name in trainings[0].metrics if all(name in outcome.metrics for outcome in trainings)]
     return {name: fmean(outcome.metrics[name] for outcome in trainings) for name in shared}

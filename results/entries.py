@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import from_json
+
 from proxies.records import Outcome
 from results.errors import LedgerError
 from search_spaces.cost import Cost
@@ -110,8 +112,8 @@ def decode_outcome(row: tuple[Any, ...]) -> Outcome:
             digest=digest,
             status=status,
             reason=reason,
-            metrics=json.loads(metrics),
-            details=json.loads(details),
+            metrics=from_json(metrics),
+            details={} if details == "{}" else from_json(details),
             seconds=seconds,
         )
     except (TypeError, ValueError) as error:

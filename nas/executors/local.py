@@ -6,13 +6,15 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -172,7 +174,8 @@ def _start_guard(settings: WorkerSettings, workers: int, folder: Path) -> tuple[
     )
     with contextlib.closing(theirs):
         try:
-            process.start()
+            with _without_interrupts():
+                process.start()
         except Exception as error:
             ours.close()
             raise ExecutorError(
@@ -180,3 +183,16 @@ def _start_guard(settings: WorkerSettings, workers: int, folder: Path) -> tuple[
                 "define the task at the top level of a module that can be imported"
             ) from error
     return process, Channel(ours)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold SIGINT back, for what is started meanwhile too: a terminal sends Ctrl-C to every process, and one
+    that is only just loading would die of it, loudly. The guard lets it through once it ignores it.
+    """
+    resource_tracker.ensure_running()  # starting it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

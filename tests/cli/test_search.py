@@ -44,8 +44,8 @@ class Searches:
             make_run(Path("runs", f"run-{len(self.configs)}"))
         return self._end(progress)
 
-    def resume(self, run, *, progress, changes):
-        self.resumed.append((run, changes))
+    def resume(self, run, *, progress, changes, retry_failed=False):
+        self.resumed.append((run, changes, retry_failed))
         return self._end(progress)
 
     def _end(self, progress):
@@ -203,9 +203,10 @@ def test_sigterm_before_the_search_installs_its_own_handler(capsys, searches, mo
 
 def test_resume_passes_what_may_change(capsys, searches, tmp_path):
     path = make_run(tmp_path / "runs" / "first")
-    ended = run_here(capsys, "resume", "first", "--candidates", "9", "--workers", "1", "--json")
+    given = ("--candidates", "9", "--workers", "1", "--max-failed", "3", "--retry-failed")
+    ended = run_here(capsys, "resume", "first", *given, "--json")
     assert ended.json == load_run("first").summary()
-    assert searches.resumed == [(path.resolve(), {"candidates": 9, "workers": 1})]
+    assert searches.resumed == [(path.resolve(), {"candidates": 9, "workers": 1, "max_failed": 3}, True)]
 
 
 def test_an_interrupted_resume_names_its_run(capsys, searches, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.executors.protocol import ExecutorError
+from nas.interruption import Interruption
 from nas.objectives import parse_objectives
 from nas.progress import ProgressEvent
 from nas.reuse import Reuse
@@ -105,6 +106,7 @@ def make_session(
     bounds: Sequence[object] = (),
     reuse: Reuse | None = None,
     progress: Heard | None = None,
+    interruption: Interruption | None = None,
     **budget: float,
 ) -> Session:
     inputs = StrategyInputs(space=space, reward=EFFICIENTNETV2_REWARD, budget=candidates)
@@ -128,4 +130,5 @@ def make_session(
         lag=lag,
         reuse=reuse or Reuse(),
         progress=progress or Heard(),
+        interruption=interruption or Interruption(),
     )

@@ -1,0 +1,63 @@
+"""Ctrl-C: once, the search ends in order; twice, at once.
+
+A signal may arrive at any instruction. So the first one only leaves a note, which the session reads between
+two waits, and no outcome is lost between a worker and the ledger.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+GRACE_SECONDS = 30.0
+"""How long what is running may take to end after the first Ctrl-C."""
+
+
+@dataclass(slots=True)
+class Interruption:
+    """Whether the search was asked to end. `clock` is monotonic, in seconds."""
+
+    grace_seconds: float = GRACE_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    _since: float | None = None
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether nothing more is to be started."""
+        return self._since is not None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether what is still running has had its time."""
+        return self._since is not None and self.clock() - self._since >= self.grace_seconds
+
+    def request(self) -> None:
+        """End in order.
+
+        Raises:
+            KeyboardInterrupt: that was asked before.
+        """
+        if self._since is not None:
+            raise KeyboardInterrupt
+        self._since = self.clock()
+
+
+@contextmanager
+def noting_interrupts(interruption: Interruption) -> Iterator[None]:
+    """Note SIGINT while this lasts. A program that ignores the signal, or another thread, is left alone."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interruption.request()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
