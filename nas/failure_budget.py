@@ -34,7 +34,7 @@ class FailureBudget:
         """A candidate has ended with these outcomes; `is_new`: in this session.
 
         Raises:
-            StoppedEarlyError: that was one failure too many; says what the last one, or all of them, failed of.
+            StoppedEarlyError: that was one failure too many; says what of.
         """
         broken = next((outcome for outcome in outcomes if outcome.status in FAILED), None)
         if broken is None:
@@ -52,6 +52,6 @@ class FailureBudget:
             self._first.add((broken.status, _NUMBER.sub("#", reason)))
             if self._new >= SAME_REASON and len(self._first) == 1:
                 raise StoppedEarlyError(
-                    f"the first {self._new} candidates all failed for one reason ({broken.status}: {reason}); "
+                    f"the first {self._new} candidates failed for one reason ({broken.status}: {reason}); "
                     "put it right, then resume with --retry-failed"
                 )

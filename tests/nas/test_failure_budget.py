@@ -22,7 +22,7 @@ def test_the_first_failures_of_one_reason_stop_the_search_and_say_it() -> None:
     budget = FailureBudget()
     for number in range(SAME_REASON - 1):
         budget.settle(ended("oom", f"took {number}.5 GiB of memory"), is_new=True)
-    with pytest.raises(StoppedEarlyError, match=r"first 5 .* one reason \(oom: took 9 GiB.*--retry-failed"):
+    with pytest.raises(StoppedEarlyError, match=r"first 5 .*one reason \(oom: took 9 GiB.*--retry-failed"):
         budget.settle(ended("oom", "took 9 GiB of memory"), is_new=True)
 
 
