@@ -4,12 +4,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from cli.errors import OWN_PACKAGES, ExitCode
-from cli.options import Json
+from cli.options import COMPLETE_RUN, Json
 from cli.output import Column, write_json, write_line, write_table
 from cli.values import format_bytes
 
@@ -36,14 +36,57 @@ OPTIONAL = {"ray": "--executor ray", "datasets": "Parquet and hub data"}
 OLDEST_PYTHON = (3, 11)
 
 
-def doctor(as_json: Json = False) -> None:
-    """Check this installation and this machine; exit code 1 when something is in the way."""
+def doctor(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Check this run instead: is it whole?", autocompletion=COMPLETE_RUN
+        ),
+    ] = None,
+    salvage: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Make a new run here of what can be read of a damaged RUN."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check this installation and this machine, or a run; exit code 1 when something is in the way."""
+    if run is not None:
+        _doctor_run(run, salvage, as_json=as_json)
+        return
+    if salvage is not None:
+        raise typer.BadParameter("needs a RUN to salvage", param_hint="'--salvage'")
     found = examine(Path.cwd(), sys.path)
     if as_json:
         write_json(found)
     else:
         _write(found)
     if found["problems"]:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _doctor_run(name: str, out: Path | None, *, as_json: bool) -> None:
+    """Tell whether a run is whole; with `out`, make a new one of what can be read."""
+    from results.run import find_run
+    from results.salvage import describe, examine_run, salvage
+
+    path = find_run(name)
+    found = examine_run(path)
+    if out is not None:
+        found["salvaged"] = {"into": str(out), **salvage(path, out).counts()}
+    if as_json:
+        write_json(found)
+    else:
+        write_table([Column("what"), Column("found")], list(describe(found)))
+        write_line()
+        for problem in found["problems"]:
+            write_line(f"problem: {problem}")
+        if out is not None:
+            write_line(f"salvaged into {out}; go on with: nas resume {out}")
+        elif "salvageable" in found:
+            write_line(f"nas doctor {name} --salvage DIR makes a new run of what can be read")
+        elif not found["problems"]:
+            write_line("the run is whole")
+    if found["problems"] and out is None:
         raise typer.Exit(ExitCode.FAILURE)
 
 

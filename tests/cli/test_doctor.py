@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from nas_program import ROOT, run_here
+from nas_program import ROOT, assert_one_problem, run_here
+from recorded_run import make_run
 
 from cli.doctor import REQUIRED, examine, shadows
 from cli.errors import OWN_PACKAGES
@@ -79,3 +80,25 @@ def test_what_is_required_is_what_the_distribution_requires():
     project = tomllib.loads((Path(ROOT) / "pyproject.toml").read_text())["project"]
     declared = {requirement.split(">")[0].partition("[")[0] for requirement in project["dependencies"]}
     assert set(REQUIRED) == declared - {"ray"}
+
+
+def test_a_run_is_examined_and_salvaged(capsys, tmp_path):
+    path = make_run(tmp_path / "runs" / "first")
+    sound = run_here(capsys, "doctor", path)
+    assert sound.code == 0
+    assert "the run is whole" in sound.out
+    content = bytearray((path / "ledger.sqlite").read_bytes())
+    content[-4096:] = bytes(4096)
+    (path / "ledger.sqlite").write_bytes(content)
+    damaged = run_here(capsys, "doctor", path, "--json")
+    assert damaged.code == 1
+    assert damaged.json["problems"]
+    saved = run_here(capsys, "doctor", path, "--salvage", tmp_path / "saved")
+    assert saved.code == 0, saved
+    assert f"nas resume {tmp_path / 'saved'}" in saved.out
+    assert run_here(capsys, "doctor", tmp_path / "saved").code == 0
+    assert run_here(capsys, "show", tmp_path / "saved").code == 0
+
+
+def test_salvage_needs_a_run(capsys, tmp_path):
+    assert_one_problem(run_here(capsys, "doctor", "--salvage", tmp_path / "x"), 2, "needs a RUN")
