@@ -22,5 +22,6 @@ schema:  ## regenerate the JSON Schemas of documents
 bench:  ## every benchmark: one file a comparison, both sides interleaved in one process
 	@for file in benchmarks/*.py; do echo; echo "## $$file"; $(PYTHON) $$file || exit 1; done
 
-faults:  ## fault injection
-	$(PYTHON) -m pytest tests/faults
+faults:  ## the whole fault campaign, some ten minutes; prints its seed, then a line of figures for each part
+	$(PYTHON) -m pytest -n 0 tests/faults
+	$(PYTHON) tests/faults/campaign.py

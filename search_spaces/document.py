@@ -134,12 +134,15 @@ def _tuples(data: Any) -> Any:
 
 
 def _spec_problems(error: ValidationError, root: Node, cls: type[Spec]) -> Iterable[Problem]:
+    fields: dict[int, dict[str, Node]] = {}  # a hostile document has thousands of them
     for detail in error.errors(include_url=False):
         node, steps, mark = root, [], root.mark
         for step in detail["loc"]:
             inner = None
             if isinstance(node, Fields):
-                inner = node.get(str(step))
+                if id(node) not in fields:
+                    fields[id(node)] = dict(node.fields)
+                inner = fields[id(node)].get(str(step))
                 mark = node.key_marks.get(str(step), mark)
             elif isinstance(node, Items) and isinstance(step, int) and step < len(node.items):
                 inner = node.items[step]

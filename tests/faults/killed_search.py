@@ -22,7 +22,7 @@ from proxies.worker import WorkerSettings
 from results.ledger import Ledger
 from search_spaces.space_document import load_space
 
-WORK_SECONDS = 0.05
+WORK_SECONDS = float(os.environ.get("NAS_TEST_WORK_SECONDS", "0.05"))
 
 
 class NotingRunner:
