@@ -1,4 +1,4 @@
-"""Exact costs of whole populations, by look-up.
+"""Exact counts of whole populations, by look-up: costs, and the physical features of predictors.
 
 The cost of a run depends on few things: its width and block, its depth, and its surroundings (what it reads,
 at which side, with which stride and padding). Each distinct combination is costed once by the same closed
@@ -8,14 +8,13 @@ resolution.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.architecture import Stage, head_cost, stage_cost, stem_cost
-from search_spaces.cost import Cost
+from search_spaces.architecture import Head, Stage, Stem, head_cost, stage_cost, stem_cost
 from search_spaces.matching import Slot
 from search_spaces.tree import Gene, Pick, Record, Tree, build, genes_of
 
@@ -35,6 +34,31 @@ class Costs(NamedTuple):
     active_params: Ints
     macs: Ints
     activation_bytes: Ints
+
+
+class Counter(Protocol):
+    """What is counted of each part of a network: a row of integers that add up over parts."""
+
+    width: int
+    """Length of the rows."""
+
+    def stem(self, stem: Stem, channels: int, side: int, padding: str) -> tuple[Sequence[int], int]:
+        """Of the stem, and the side of its output."""
+
+    def stage(self, stage: Stage, in_width: int, side: int, padding: str) -> tuple[Sequence[int], int]:
+        """Of a stage, and the side of its output."""
+
+    def head(self, head: Head, in_width: int, side: int, num_classes: int) -> Sequence[int]:
+        """Of the head and the classifier."""
+
+
+class CostCounter:
+    """Counts the fields of `Cost`."""
+
+    width = len(Costs._fields)
+    stem = staticmethod(stem_cost)
+    stage = staticmethod(stage_cost)
+    head = staticmethod(head_cost)
 
 
 class _Surroundings(NamedTuple):
@@ -97,7 +121,7 @@ class _Numbering:
 class _SlotTable:
     """What one slot's runs cost, filled as they are met."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, width: int) -> None:
         self.slot = slot
         self.is_whole = not isinstance(slot.tree, Record)  # a choice between whole runs decides all at once
         parts = [slot.tree] if self.is_whole else [_part(slot.tree, "width"), _part(slot.tree, "block")]
@@ -108,7 +132,7 @@ class _SlotTable:
         self.depths = _Numbering()
         self.states = _Numbering()
         self.depth_values = np.empty(0, dtype=np.int64)
-        self.costs = np.empty((0, 8), dtype=np.int64)
+        self.counts = np.empty((0, 2 * width), dtype=np.int64)
         self.following = np.empty(0, dtype=np.int64)
         self.is_buildable = np.empty(0, dtype=bool)
 
@@ -118,10 +142,11 @@ def _part(tree: Tree, key: str) -> Tree:
     return tree.get(key)
 
 
-class PopulationCosts:
-    """Costs of the genotypes of one space."""
+class PopulationCounts:
+    """What `counter` counts of the genotypes of one space."""
 
-    def __init__(self, fixed: Record, slots: Sequence[Slot], genes: Sequence[Gene]) -> None:
+    def __init__(self, fixed: Record, slots: Sequence[Slot], genes: Sequence[Gene], counter: Counter) -> None:
+        self._counter = counter
         self._fixed = fixed
         self._slots = tuple(slots)
         self._sizes = np.array([len(gene.labels) for gene in genes], dtype=np.int64)
@@ -133,24 +158,35 @@ class PopulationCosts:
         self._heads = _Numbering()
         self._fixed_numbers = _Numbering()
         self._fixed_values: list[Mapping[str, Any]] = []
-        self._tables = [_SlotTable(slot) for slot in self._slots]
+        self._tables = [_SlotTable(slot, self._counter.width) for slot in self._slots]
         self._surroundings: list[_Surroundings] = []
         self._surrounding_numbers: dict[_Surroundings, int] = {}
 
-    def costs(self, genes: Ints, resolution: int, num_classes: int) -> Costs:
-        """The costs of each row of `genes`, at `resolution` pixels.
+    def totals(self, genes: Ints, resolution: int, num_classes: int) -> Ints:
+        """The counts of each row of `genes`, at `resolution` pixels: (N, counter.width).
 
         Raises:
             ValueError: an entry that is no option, or an active gene without a choice.
         """
-        if sum(len(table.states.rows) for table in self._tables) > MAX_ROWS:
-            self._clear()
-        totals = np.zeros((len(genes), 4), dtype=np.int64)
+        totals = np.zeros((len(genes), self._counter.width), dtype=np.int64)
         for start in range(0, len(genes), BATCH):
-            batch = np.ascontiguousarray(genes[start : start + BATCH].T)
-            self._check(batch)
-            totals[start : start + BATCH] = self._batch(batch, resolution, num_classes)
-        return Costs(*np.ascontiguousarray(totals.T))
+            rows = totals[start : start + BATCH]
+            for _, counts in self._batch(genes[start : start + BATCH], resolution, num_classes):
+                rows += counts
+        return totals
+
+    def parts(self, genes: Ints, resolution: int, num_classes: int) -> Ints:
+        """As `totals`, apart for stem and head together (first) and each slot: (N, 1 + slots, width).
+
+        Raises:
+            ValueError: an entry that is no option, or an active gene without a choice.
+        """
+        parts = np.zeros((len(genes), 1 + len(self._tables), self._counter.width), dtype=np.int64)
+        for start in range(0, len(genes), BATCH):
+            rows = parts[start : start + BATCH]
+            for part, counts in self._batch(genes[start : start + BATCH], resolution, num_classes):
+                rows[:, part] += counts
+        return parts
 
     def _check(self, batch: Ints) -> None:
         for gene, (low, high) in enumerate(zip(batch.min(axis=1), batch.max(axis=1), strict=True)):
@@ -159,15 +195,21 @@ class PopulationCosts:
                 limit = self._sizes[gene] - 1
                 raise ValueError(f"{self._sites[gene]}: option {option} does not exist; 0 to {limit} do")
 
-    def _batch(self, batch: Ints, resolution: int, num_classes: int) -> Ints:
+    def _batch(self, genes: Ints, resolution: int, num_classes: int) -> Iterator[tuple[int, Ints]]:
+        """What each part adds to each genotype's counts: 0 for stem and head, 1 for the first slot, ..."""
+        if sum(len(table.states.rows) for table in self._tables) > MAX_ROWS:
+            self._clear()
+        batch = np.ascontiguousarray(genes.T)
+        self._check(batch)
         fixed = self._numbered(self._fixed_numbers, self._fixed_genes, batch)
         for row in self._fixed_numbers.rows[len(self._fixed_values) :]:
             self._fixed_values.append(build(self._fixed, _chooser(self._fixed_genes, row)))
         starts = [self._start(values, resolution) for values in self._fixed_values]
-        totals = np.array([cost for cost, _ in starts], dtype=np.int64)[fixed]
+        yield 0, np.array([counts for counts, _ in starts], dtype=np.int64)[fixed]
         around = np.array([number for _, number in starts], dtype=np.int64)[fixed]
         stage = -1
-        for table in self._tables:
+        width = self._counter.width
+        for part, table in enumerate(self._tables, start=1):
             if table.slot.stage != stage:
                 stage = table.slot.stage
                 around = self._with_stride(table.slot.stride)[around]
@@ -175,11 +217,11 @@ class PopulationCosts:
             present = depth > 0
             if not table.is_buildable[state[present]].all():
                 raise ValueError(f"{table.slot.path}: an active gene has no choice (-1)")
-            costs = table.costs[state]
-            totals += costs[:, :4] * present[:, None]
-            totals += costs[:, 4:] * np.maximum(depth - 1, 0)[:, None]
+            counts = table.counts[state]
+            yield part, counts[:, :width] * present[:, None]
+            yield part, counts[:, width:] * np.maximum(depth - 1, 0)[:, None]
             around = np.where(present, table.following[state], around)
-        return totals + self._head_costs(fixed, around, num_classes)
+        yield 0, self._head_counts(fixed, around, num_classes)
 
     def _numbered(self, numbering: _Numbering, genes: tuple[int, ...], batch: Ints) -> Ints:
         """The number of each genotype's options of these genes; -1 counts as an option of its own."""
@@ -201,13 +243,13 @@ class PopulationCosts:
             [self._surrounding(around._replace(stride=stride)) for around in known], dtype=np.int64
         )
 
-    def _start(self, fixed: Mapping[str, Any], resolution: int) -> tuple[Cost, int]:
+    def _start(self, fixed: Mapping[str, Any], resolution: int) -> tuple[Sequence[int], int]:
         stem, padding = fixed["stem"], fixed["padding"]
-        stem_total, side = stem_cost(stem, fixed["input"].channels, resolution, padding)
-        return stem_total, self._surrounding(_Surroundings(stem.width, side, 1, padding))
+        counts, side = self._counter.stem(stem, fixed["input"].channels, resolution, padding)
+        return counts, self._surrounding(_Surroundings(stem.width, side, 1, padding))
 
     def _states(self, table: _SlotTable, batch: Ints, around: Ints) -> tuple[Ints, Ints]:
-        """For each genotype the row of the slot's table that costs its run, and the run's depth."""
+        """For each genotype the row of the slot's table that counts its run, and the run's depth."""
         variants = self._numbered(table.variants, table.genes, batch)
         depths = variants if table.is_whole else self._numbered(table.depths, table.depth_genes, batch)
         rows = (table.variants if table.is_whole else table.depths).rows
@@ -217,16 +259,17 @@ class PopulationCosts:
             table.depth_values = np.append(table.depth_values, np.array(found, dtype=np.int64))
         sizes = (_rounded_up(len(table.variants.rows)), _rounded_up(len(self._surroundings)))
         states = table.states.numbers([variants, around], sizes)
-        new_states = table.states.rows[len(table.costs) :]
+        new_states = table.states.rows[len(table.counts) :]
         if new_states:
             runs = [self._run(table, *state) for state in new_states]
-            table.costs = np.concatenate([table.costs, np.array([run[0] for run in runs], dtype=np.int64)])
+            counts = np.array([run[0] for run in runs], dtype=np.int64)
+            table.counts = np.concatenate([table.counts, counts])
             table.following = np.append(table.following, np.array([run[1] for run in runs], dtype=np.int64))
             table.is_buildable = np.append(table.is_buildable, [run[2] for run in runs])
         return states, table.depth_values[depths]
 
     def _run(self, table: _SlotTable, variant: int, around: int) -> tuple[tuple[int, ...], int, bool]:
-        """Cost of a run's first block and of each further one; what follows it; whether it can be built."""
+        """Counts of a run's first block and of each further one; what follows it; whether it can be built."""
         in_width, side, stride, padding = self._surroundings[around]
         choose = _chooser(table.genes, table.variants.rows[variant])
         tree = table.slot.tree
@@ -235,10 +278,11 @@ class PopulationCosts:
                 tree = tree.options[choose(tree.gene)]
             width, block = build(_part(tree, "width"), choose), build(_part(tree, "block"), choose)
         except _NoChoiceError:  # as it should be where the run is absent
-            return (0,) * 8, around, False
+            return (0,) * (2 * self._counter.width), around, False
         stage = Stage(stride=stride, depth=1, width=width, block=block)
-        first, out = stage_cost(stage, in_width, side, padding)
-        rest, _ = stage_cost(Stage(stride=1, depth=1, width=width, block=block), width, out, padding)
+        first, out = self._counter.stage(stage, in_width, side, padding)
+        further = Stage(stride=1, depth=1, width=width, block=block)
+        rest, _ = self._counter.stage(further, width, out, padding)
         if max(*first, *rest) > LARGEST_BLOCK_COST:
             raise ValueError(
                 f"{table.slot.path}: a block of width {width} at {out} pixels costs too much for counting"
@@ -246,16 +290,16 @@ class PopulationCosts:
             )
         return (*first, *rest), self._surrounding(_Surroundings(width, out, 1, padding)), True
 
-    def _head_costs(self, fixed: Ints, around: Ints, num_classes: int) -> Ints:
+    def _head_counts(self, fixed: Ints, around: Ints, num_classes: int) -> Ints:
         sizes = (_rounded_up(len(self._fixed_values)), _rounded_up(len(self._surroundings)))
         numbers = self._heads.numbers([fixed, around], sizes)
         used = np.unique(numbers)
-        costs = np.zeros((len(self._heads.rows), 4), dtype=np.int64)
+        counts = np.zeros((len(self._heads.rows), self._counter.width), dtype=np.int64)
         for number in used.tolist():
             values, end = self._heads.rows[number]
             found, head = self._surroundings[end], self._fixed_values[values]["head"]
-            costs[number] = head_cost(head, found.in_width, found.side, num_classes)
-        gathered: Ints = costs[numbers]
+            counts[number] = self._counter.head(head, found.in_width, found.side, num_classes)
+        gathered: Ints = counts[numbers]
         return gathered
 
 

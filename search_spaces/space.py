@@ -19,7 +19,8 @@ from search_spaces.coincidence import Redundancies, redundancies
 from search_spaces.counting import Chain, chosen_value, read_genes
 from search_spaces.limits import InfeasibleError, Limit
 from search_spaces.matching import Matcher, Slot
-from search_spaces.population import Costs, PopulationCosts
+from search_spaces.physical import PhysicalCounter, physical_feature_names, physical_features
+from search_spaces.population import CostCounter, Costs, PopulationCounts
 from search_spaces.rules import Rule, run_fields
 from search_spaces.schema import RunValue
 from search_spaces.tree import Const, Gene, Pick, Record, Tree, build, genes_of
@@ -388,15 +389,40 @@ class Space:
         Raises:
             ValueError: a resolution or class count below 1, or genes that decode to nothing.
         """
-        genes = np.asarray(genes)
+        totals = self._population.totals(*self._counted(genes, resolution, num_classes))
+        return Costs(*np.ascontiguousarray(totals.T))
+
+    @cached_property
+    def physical_feature_names(self) -> tuple[str, ...]:
+        """Columns of `physical_features`: totals of the network, then the same of each run."""
+        return physical_feature_names(self.slots)
+
+    def physical_features(
+        self, genes: Genes, resolution: int | None = None, num_classes: int = 1000
+    ) -> npt.NDArray[np.float64]:
+        """What a device has to do for one image, (N, len(physical_feature_names)).
+
+        See `search_spaces.physical`. Counts as they are, not scaled; columns are the
+        same for every resolution.
+
+        Raises:
+            ValueError: a resolution or class count below 1, or genes that decode to nothing.
+        """
+        return physical_features(self._workloads.parts(*self._counted(genes, resolution, num_classes)))
+
+    def _counted(self, genes: Genes, resolution: int | None, num_classes: int) -> tuple[Genes, int, int]:
         side = self.resolution if resolution is None else resolution
         if side < 1 or num_classes < 1:
             raise ValueError(f"resolution {side} and num_classes {num_classes} must be at least 1")
-        return self._population.costs(genes, side, num_classes)
+        return np.asarray(genes), side, num_classes
 
     @cached_property
-    def _population(self) -> PopulationCosts:
-        return PopulationCosts(self.fixed, self.slots, self.genes)
+    def _population(self) -> PopulationCounts:
+        return PopulationCounts(self.fixed, self.slots, self.genes, CostCounter())
+
+    @cached_property
+    def _workloads(self) -> PopulationCounts:
+        return PopulationCounts(self.fixed, self.slots, self.genes, PhysicalCounter())
 
 
 def _integers(tree: Tree, genes: Genes) -> Genes:

@@ -7,9 +7,11 @@ from search_spaces.blocks.squeeze_excite import (
     SqueezeExcite,
     squeeze_excite_kept,
     squeeze_excite_macs,
+    squeeze_excite_operations,
     squeeze_excite_params,
 )
 from search_spaces.cost import Cost, kept_by_activation, kept_input_area, output_side, static_cost
+from search_spaces.operations import Operation, activation, add, convolution, norm
 from search_spaces.spec import ActivationName, Expand, Kernel, Spec
 
 
@@ -74,3 +76,23 @@ class FusedMBConv(Spec):
             macs += squeeze_excite_macs(reduced, hidden)
             kept += squeeze_excite_kept(reduced, hidden, area_out, act_maps)
         return static_cost(params=params, macs=macs, kept=kept)
+
+    def operations(
+        self, in_width: int, width: int, *, stride: int, side: int, padding: str
+    ) -> tuple[Operation, ...]:
+        """Dense convolution and projection (expand > 1) with their norms and activations, in order."""
+        hidden = width if self.expand == 1 else in_width * self.expand
+        area_in, area_out = side * side, output_side(side, stride) ** 2
+        found = [
+            convolution(in_width, hidden, kernel=self.kernel, area_in=area_in, area_out=area_out),
+            norm(hidden, area_out),
+            activation(hidden, area_out),
+        ]
+        if self.expand != 1:
+            if self.se != "none":
+                found += squeeze_excite_operations(self.se.reduced_width(in_width, hidden), hidden, area_out)
+            found.append(convolution(hidden, width, kernel=1, area_in=area_out, area_out=area_out))
+            found.append(norm(width, area_out))
+        if stride == 1 and in_width == width:
+            found.append(add(width, area_out))
+        return tuple(found)

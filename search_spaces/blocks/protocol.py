@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, Self
 
 from search_spaces.cost import Cost
+from search_spaces.operations import Operation
 
 
 class Block(Protocol):
@@ -37,3 +38,8 @@ class Block(Protocol):
 
     def cost(self, in_width: int, width: int, *, stride: int, side: int, padding: str) -> Cost:
         """Exact cost of one block; equal to the built layer to the last parameter and multiply-add."""
+
+    def operations(
+        self, in_width: int, width: int, *, stride: int, side: int, padding: str
+    ) -> tuple[Operation, ...]:
+        """What one block executes, in order; law: macs and weights sum to those of `cost`."""

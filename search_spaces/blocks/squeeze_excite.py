@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from search_spaces.operations import Operation, activation, linear, pool, scale
 from search_spaces.spec import Ratio, Spec
 
 
@@ -36,3 +37,15 @@ def squeeze_excite_macs(reduced: int, hidden: int) -> int:
 def squeeze_excite_kept(reduced: int, hidden: int, area: int, act_maps: int) -> int:
     """Pooled input, reduced map(s), gate, and the product that the next convolution reads."""
     return 2 * hidden + act_maps * reduced + hidden * area
+
+
+def squeeze_excite_operations(reduced: int, hidden: int, area: int) -> tuple[Operation, ...]:
+    """Pool, reduce, activate, restore, sigmoid, multiply."""
+    return (
+        pool(hidden, area),
+        linear(hidden, reduced),
+        activation(reduced, 1),
+        linear(reduced, hidden),
+        activation(hidden, 1),
+        scale(hidden, area),
+    )

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from search_spaces.blocks.squeeze_excite import SqueezeExcite
 from search_spaces.cost import Cost, static_cost
+from search_spaces.operations import Operation
 from search_spaces.registry import BlockKind
 from search_spaces.spec import Expand, Spec
 
@@ -32,6 +33,11 @@ class PickyBlock(Spec):
 
     def cost(self, in_width: int, width: int, *, stride: int, side: int, padding: str) -> Cost:
         return static_cost(params=in_width * width, macs=0, kept=0)
+
+    def operations(
+        self, in_width: int, width: int, *, stride: int, side: int, padding: str
+    ) -> tuple[Operation, ...]:
+        return (Operation("linear", 0, 0, 0, in_width * width),)
 
 
 PICKY = BlockKind(spec=PickyBlock, layer="nowhere:Nothing")
