@@ -223,7 +223,7 @@ class Space:
             return np.stack(rows) if rows else np.empty((0, len(self.genes)), dtype=np.int64)
         options = [len(gene.labels) for gene in self.genes]
         genes = rng.integers(0, options, size=(count, len(options)), dtype=np.int64)
-        genes[~self._active(genes)] = -1
+        genes[~self.active(genes)] = -1
         return genes
 
     def _draw_architecture(self, rng: np.random.Generator) -> Genes:
@@ -275,7 +275,7 @@ class Space:
             )
         return allowed
 
-    def _active(self, genes: Genes) -> npt.NDArray[np.bool_]:
+    def active(self, genes: Genes) -> npt.NDArray[np.bool_]:
         """Which genes some present part of each genotype reads; every entry of `genes` must be a choice."""
         active = np.zeros(genes.shape, dtype=bool)
 
