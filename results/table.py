@@ -108,8 +108,8 @@ class Table:
 def read_table(path: str | Path, space: Space, *, drop: Sequence[str] = ()) -> Table:
     """Read a CSV file as networks of `space`.
 
-    `drop` holds conditions on rows to leave out, such as "train_seconds>4500"; a row whose cell is empty meets
-    none. Rows that break the space's rules or limits are read: a table is a record, not a proposal.
+    `drop` holds conditions on rows to leave out, such as "train_seconds>4500"; a row whose cell is empty
+    meets none. Rows that break the space's rules or limits are read: a table is a record, not a proposal.
 
     Raises:
         OSError: the file cannot be read.
