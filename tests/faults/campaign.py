@@ -6,6 +6,7 @@ What a part claims, tests/faults/test_campaign.py holds it to on a small scale, 
 """
 
 import argparse
+import contextlib
 import os
 import random
 import resource
@@ -21,6 +22,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "search_spaces"), str(FOLDER.parents[1])]
 
+import full_disk_search as filling  # noqa: E402
 import hostile_documents  # noqa: E402
 import ledger_killing  # noqa: E402
 import power_cut  # noqa: E402
@@ -110,8 +112,9 @@ def worker_kills(folder: Path, rng: random.Random, count: int, *, forget: bool =
             failed += sum(event.status != "ok" for event in events)
             workers = _workers()
             if kills < count and workers:
-                rng.choice(workers).kill()
-                kills += 1
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself just now
+                    rng.choice(workers).kill()
+                    kills += 1
         stored = {outcome.key for outcome in spool.read_all()}
     if forget:
         seen.popitem()
@@ -171,6 +174,20 @@ def full_disk(folder: Path, rng: random.Random, count: int, *, ignore: bool = Fa
         require(ledger.integrity_check() == (), "the ledger is damaged")
     require(failures > 0, "no write failed")
     return {"failed writes": failures, "acknowledged": len(acknowledged), "lost": 0}
+
+
+def full_disk_search(folder: Path, rng: random.Random, count: int) -> Figures:
+    """Searches whose disk fills up; see `full_disk_search`."""
+    if power_cut.why_not() is not None:
+        return {"skipped": power_cut.why_not()}
+    for number in range(count):
+        place = folder / str(number)
+        place.mkdir()
+        code, said, resumed, trained = filling.fill_and_resume(place)
+        require(code == 5 and "go on with: nas resume" in said, f"exit code {code}: {said}")
+        require(resumed == 0, f"exit code {resumed} of the resumed search")
+        require(trained == filling.CANDIDATES, f"{trained} candidates trained in the end")
+    return {"searches": count, "exit code": 5, "resumed": count}
 
 
 def torn_spool(folder: Path, rng: random.Random, count: int, *, believe: bool = False) -> Figures:
@@ -283,6 +300,7 @@ PARTS: dict[str, tuple[Callable[..., Figures], int]] = {
     "worker kills": (worker_kills, 100),
     "killed searches": (killed_searches, 5),
     "full disk": (full_disk, 60),
+    "full disk search": (full_disk_search, 1),
     "torn spool": (torn_spool, 200),
     "hostile documents": (documents, 5000),
     "load": (load, 1000),

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,6 +112,43 @@ def test_the_session_is_private_and_there_is_no_dashboard(cluster: Cluster) -> N
     assert stat.S_IMODE((Path.home() / ".ray" / "auth_token").stat().st_mode) == 0o600
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", 8265), 3.0)
+
+
+CLIENT = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+print("connected")
+"""
+
+
+def test_only_who_has_the_token_is_let_in(cluster: Cluster) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    variables = {
+        "the token": {"RAY_AUTH_MODE": "token"},
+        "another token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+        "no token": {"RAY_AUTH_MODE": "disabled"},
+    }
+    clients = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", CLIENT, address],
+            env={**os.environ, "RAY_ADDRESS": "", **changes},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for name, changes in variables.items()
+    }
+    said = {name: client.communicate(timeout=120)[0] for name, client in clients.items()}
+    assert {name: client.returncode == 0 for name, client in clients.items()} == {
+        "the token": True,
+        "another token": False,
+        "no token": False,
+    }
+    assert {name: "connected" in text for name, text in said.items()} == {
+        name: client.returncode == 0 for name, client in clients.items()
+    }
 
 
 def test_the_terminal_stays_clean_and_signals_are_the_callers(cluster: Cluster) -> None:
