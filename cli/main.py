@@ -33,6 +33,7 @@ COMMANDS = {
     "pareto": ("cli.runs:pareto", "Results"),
     "export": ("cli.export:export", "Results"),
     "measure": ("cli.measure:measure", "Networks and hardware"),
+    "bench": ("cli.bench:bench", "Networks and hardware"),
     "doctor": ("cli.doctor:doctor", "Networks and hardware"),
     "space": ("cli.space:app", "Networks and hardware"),
     "arch": ("cli.arch:app", "Networks and hardware"),
