@@ -26,6 +26,7 @@ def architecture_text(candidate: CandidateResult, run: Run) -> str:
 
     It is read wherever an architecture is, to the same digest; the two added keys are passed over there.
     """
+    from search_spaces.seal import seal
     from search_spaces.text import dump
 
     document = candidate.architecture
@@ -37,7 +38,7 @@ def architecture_text(candidate: CandidateResult, run: Run) -> str:
         "provenance": _provenance(candidate, run),
         "measurements": [_measurement(record) for record in run.records(candidate)],
     }
-    return dump(ordered) + dump_yaml(added, place)
+    return seal(dump(ordered) + dump_yaml(added, place))
 
 
 def export_architecture(candidate: CandidateResult, run: Run, path: Path) -> None:

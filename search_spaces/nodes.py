@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from search_spaces.choice import Choice
+from search_spaces.seal import is_broken
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -113,7 +114,7 @@ def read_text(path: Path) -> str:
     """The text of a document.
 
     Raises:
-        DocumentError: unreadable, too large, or not UTF-8.
+        DocumentError: unreadable, too large, not UTF-8, or sealed and changed since.
     """
     mark = Mark(str(path))
     try:
@@ -126,9 +127,13 @@ def read_text(path: Path) -> str:
         message = f"larger than {MAX_BYTES // 1024} KiB, which no document of this kind needs"
         raise DocumentError([Problem(mark, "", message)])
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DocumentError([Problem(mark, "", f"not UTF-8 text (byte {error.start})")]) from error
+    if is_broken(text):
+        message = "changed since it was written; restore it, or delete its last line, the checksum, to use it"
+        raise DocumentError([Problem(mark, "", message)])
+    return text
 
 
 def parse_yaml(text: str, source: str) -> Node:
