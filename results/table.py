@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from search_spaces.space import Genes, Space
 
-RATE_SUFFIX = "_per_second"
-TIME_SUFFIX = "_ms"
+RATE = re.compile(r"_per_second(?=_|$)")
+"""What names a rate, at the end or before a device: `images_per_second`, `images_per_second_a100`."""
+TIME = "_ms"
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -61,20 +62,20 @@ class Table:
         return len(self.genes)
 
     def column(self, name: str) -> Column:
-        """A measured column where it is not empty; one that ends in `_per_second` comes as milliseconds.
+        """A measured column where it is not empty; a rate comes as milliseconds.
 
-        A rate of r images a second is 1000 / r milliseconds an image, and the name ends in `_ms` instead.
+        A rate of r images a second is 1000 / r milliseconds an image, and is named `_ms` for `_per_second`.
 
         Raises:
             TableError: no such column, a cell that is no finite number, or a rate that is not above 0.
         """
         found = self.written(name)
-        if not name.endswith(RATE_SUFFIX):
+        if RATE.search(name) is None:
             return found
         slow = np.flatnonzero(found.values <= 0)
         if len(slow):
             raise TableError(f"{self._place(name, found.rows[slow[0]])}: a rate must be above 0")
-        as_time = name.removesuffix(RATE_SUFFIX) + TIME_SUFFIX
+        as_time = RATE.sub(TIME, name)
         return Column(name=as_time, values=1000.0 / found.values, rows=found.rows)
 
     def written(self, name: str) -> Column:

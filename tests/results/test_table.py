@@ -95,6 +95,20 @@ def test_rates_come_as_times_and_empty_cells_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "as_time"),
+    [
+        ("images_per_second_a100", "images_ms_a100"),
+        ("steps_per_second", "steps_ms"),
+        ("images_per_seconds", None),
+    ],
+)
+def test_a_rate_is_one_with_a_device_behind_it_too(name, as_time, tmp_path):
+    table = read_table(write(tmp_path / "t.csv", [ROW | {name: 250}]), space(GATED))
+    found = table.column(name)
+    assert (found.name, found.values.tolist()) == ((as_time, [4.0]) if as_time else (name, [250.0]))
+
+
+@pytest.mark.parametrize(
     ("drop", "kept"),
     [
         (["step_ms>3"], [1.0, 3.0]),
