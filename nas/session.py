@@ -246,7 +246,8 @@ class Session:
         try:
             self._failures.settle(outcomes, is_new=not self._is_recovering)
         finally:
-            self._report()
+            if not self._is_recovering:  # after it, once: a report looks at the whole front
+                self._report()
 
     # --- the executor --------------------------------------------------------------------------------------
 
