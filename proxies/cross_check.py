@@ -49,7 +49,7 @@ def cross_check(arch: Architecture, resolution: int, num_classes: int = 1000) ->
     """
     expected = cost(arch, resolution, num_classes)
     with torch.device("meta"):
-        network = build(arch, num_classes).eval()
+        network = build(arch, num_classes, resolution=resolution).eval()
     image = torch.empty((1, arch.input.channels, resolution, resolution), device="meta")
     return CrossCheck(
         resolution=resolution,

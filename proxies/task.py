@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from importlib.metadata import EntryPoint, entry_points
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from proxies.data.registry import (
 from proxies.recipe import TRAINING_VERSION, TrainingRecipe
 from proxies.records import Precision
 from search_spaces.architecture import Architecture, Recipe
+from search_spaces.blocks.attention import Attention
 from search_spaces.document import read_spec
 from search_spaces.messages import suggest
 from search_spaces.spec import Name, Probability, Resolution, Spec
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from proxies.protocols import Report, Task
+    from search_spaces.blocks.protocol import Block
 
 TASK_FOLDER = Path(__file__).with_name("tasks")
 Factor = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -125,7 +128,11 @@ class ProxyTask:
 
     def reduce(self, arch: Architecture) -> Architecture:
         """The network that is trained in place of `arch`: narrower and shallower by the task's factors."""
-        recipe = Recipe(dropout=self.document.dropout, drop_path=self.document.drop_path)
+        recipe = Recipe(
+            dropout=self.document.dropout,
+            drop_path=self.document.drop_path,
+            eval_resolution=self.document.resolution,
+        )
         reduced = reduce(
             arch, width_factor=self.document.width_factor, depth_factor=self.document.depth_factor
         )
@@ -157,7 +164,8 @@ def reduce(arch: Architecture, *, width_factor: float, depth_factor: float) -> A
     """A smaller network in the same proportions.
 
     Widths are multiplied and rounded to the nearest multiple of 8, at least 8; depths are multiplied and
-    rounded, at least 1. A factor of 1 changes nothing.
+    rounded, at least 1. A factor of 1 changes nothing. Attention heads that a new width does not hold whole
+    times are narrowed to the widest that it does.
     """
 
     def width(channels: int) -> int:
@@ -170,10 +178,22 @@ def reduce(arch: Architecture, *, width_factor: float, depth_factor: float) -> A
         arch,
         stem=arch.stem.model_copy(update={"width": width(arch.stem.width)}),
         stages=tuple(
-            replace(stage, width=width(stage.width), depth=depth(stage.depth)) for stage in arch.stages
+            replace(
+                stage,
+                width=width(stage.width),
+                depth=depth(stage.depth),
+                block=_fitted(stage.block, width(stage.width)),
+            )
+            for stage in arch.stages
         ),
         head=arch.head.model_copy(update={"width": width(arch.head.width)}),
     )
+
+
+def _fitted(block: "Block", width: int) -> "Block":
+    if isinstance(block, Attention) and width % block.head_dim:
+        return block.model_copy(update={"head_dim": gcd(width, block.head_dim)})
+    return block
 
 
 def task_names() -> list[str]:

@@ -245,7 +245,7 @@ def time_candidate(
     def network() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return build(arch, job.settings.num_classes)
+            return build(arch, job.settings.num_classes, resolution=job.settings.resolution)
 
     with lock(device.lock_name):
         start = backend.now()

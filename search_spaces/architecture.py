@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -19,12 +19,14 @@ from search_spaces.cost import (
 )
 from search_spaces.spec import (
     ActivationName,
+    HeadActivationName,
     Kernel,
     Padding,
     Probability,
     Ratio,
     Resolution,
     Spec,
+    StemDepth,
     Stride,
     Width,
 )
@@ -42,19 +44,28 @@ class Input(Spec):
 
 
 class Stem(Spec):
-    """The first convolution: kxk, batch norm, activation."""
+    """The first convolution: kxk, batch norm, activation; at depth 2 a bare kxk convolution follows.
+
+    The second one has neither norm nor activation, because pre-activation blocks begin with a norm (CoAtNet).
+    """
 
     width: Width
     kernel: Kernel = 3
     stride: Stride = 2
     act: ActivationName = "silu"
+    depth: StemDepth = 1
 
 
 class Head(Spec):
-    """1x1 convolution, batch norm, activation, global average pooling, dropout, linear classifier."""
+    """What makes the classifier's features of the last map; dropout and a linear classifier follow.
+
+    `convolution`: 1x1 convolution, batch norm, activation, global average pooling (EfficientNet).
+    `pooled`: global average pooling, layer norm, linear layer, activation (CoAtNet, with tanh).
+    """
 
     width: Width
-    act: ActivationName = "silu"
+    act: HeadActivationName = "silu"
+    form: Literal["convolution", "pooled"] = "convolution"
 
 
 class Norm(Spec):
@@ -182,7 +193,12 @@ def stem_cost(stem: Stem, channels: int, side: int, padding: str) -> tuple[Cost,
     weights = stem.kernel**2 * channels * stem.width
     kept = channels * kept_input_area(side, stem.kernel, stem.stride, padding)
     kept += kept_by_activation(stem.act) * stem.width * out**2
-    return static_cost(params=weights + 2 * stem.width, macs=weights * out**2, kept=kept), out
+    total = static_cost(params=weights + 2 * stem.width, macs=weights * out**2, kept=kept)
+    if stem.depth > 1:
+        weights = stem.kernel**2 * stem.width**2
+        kept = stem.width * kept_input_area(out, stem.kernel, 1, padding)
+        total += static_cost(params=weights, macs=weights * out**2, kept=kept)
+    return total, out
 
 
 def stage_cost(stage: Stage, in_width: int, side: int, padding: str) -> tuple[Cost, int]:
@@ -200,8 +216,11 @@ def head_cost(head: Head, in_width: int, side: int, num_classes: int) -> Cost:
     """Cost of the head and the classifier.
 
     Kept for backward: the convolution's input, the norm's input, one map of the activation (its input, or
-    ReLU's output) and the pooled vector. Pooling itself needs only the size of what it pools.
+    ReLU's output) and the pooled vector. Pooling itself needs only the size of what it pools. In the pooled
+    form: the pooled vector, its mean and deviation, the normed vector, and what the activation keeps.
     """
+    if head.form == "pooled":
+        return _pooled_head_cost(head, in_width, num_classes)
     area = side * side
     weights = in_width * head.width
     classifier = head.width * num_classes
@@ -210,6 +229,17 @@ def head_cost(head: Head, in_width: int, side: int, num_classes: int) -> Cost:
         params=weights + 2 * head.width + classifier + num_classes,
         macs=weights * area + classifier,
         kept=kept,
+    )
+
+
+def _pooled_head_cost(head: Head, in_width: int, num_classes: int) -> Cost:
+    """params = 2 i + (i w + w) + (w K + K), with i in, w width, K classes; macs = i w + w K."""
+    weights = in_width * head.width + head.width * num_classes
+    keeps_input = head.act not in {"relu", "tanh"}
+    return static_cost(
+        params=weights + 2 * in_width + head.width + num_classes,
+        macs=weights,
+        kept=2 * in_width + 2 + (2 if keeps_input else 1) * head.width,
     )
 
 
@@ -230,7 +260,7 @@ def _maximal_runs(stages: Iterable[Stage], in_width: int) -> Iterator[Stage]:
         if current is not None:
             yield current
             in_width = current.width
-        block = stage.block.canonical(in_width, stage.width)
+        block = stage.block.canonical(in_width, stage.width, stride=stage.stride)
         current = stage
         if block is not stage.block:
             current = Stage(stride=stage.stride, depth=stage.depth, width=stage.width, block=block)
@@ -244,7 +274,7 @@ def continues(before: Stage, stage: Stage) -> bool:
     return (
         stage.stride == 1
         and before.width == width
-        and before.block.canonical(width, width) == stage.block.canonical(width, width)
+        and before.block.canonical(width, width, stride=1) == stage.block.canonical(width, width, stride=1)
     )
 
 

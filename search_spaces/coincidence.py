@@ -30,11 +30,11 @@ class Redundancies:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A slot's canonical blocks, each with the widths read and made (None: too many), and what is inert."""
+    """A slot's canonical blocks, with widths read and made and strides (None: too many); what is inert."""
 
     slot: Slot
     widths: frozenset[int]
-    forms: frozenset[tuple[int, int, Any]] | None
+    forms: frozenset[tuple[int, int, int, Any]] | None
     inert: tuple[str, ...]
 
 
@@ -43,7 +43,7 @@ def redundancies(fixed: Record, slots: Sequence[Slot], genes: Sequence[Gene]) ->
     in_widths = set(constants_at(fixed, ("stem", "width")))
     runs: list[_Run] = []
     for slot in slots:
-        runs.append(_run(slot, frozenset(in_widths), genes))
+        runs.append(_run(slot, frozenset(in_widths), _strides(slot, slots), genes))
         in_widths |= runs[-1].widths
     inert = [choice for run in runs for choice in run.inert]
     is_strided = 1 not in constants_at(fixed, ("stem", "stride")) or any(slot.stride > 1 for slot in slots)
@@ -52,28 +52,38 @@ def redundancies(fixed: Record, slots: Sequence[Slot], genes: Sequence[Gene]) ->
     return Redundancies(tuple(_coincidences(runs)), tuple(dict.fromkeys(inert)))
 
 
-def _run(slot: Slot, in_widths: frozenset[int], genes: Sequence[Gene]) -> _Run:
+def _strides(slot: Slot, slots: Sequence[Slot]) -> frozenset[int]:
+    """The strides that a slot's first block can have to take: 1 where another run may take the stage's."""
+    first = next(other for other in slots if other.stage == slot.stage)
+    return frozenset({slot.stride} if first.path == slot.path else {slot.stride, 1})
+
+
+def _run(slot: Slot, in_widths: frozenset[int], strides: frozenset[int], genes: Sequence[Gene]) -> _Run:
     widths = frozenset(constants_at(slot.tree, ("width",)))
-    forms: set[tuple[int, int, Any]] = set()
+    forms: set[tuple[int, int, int, Any]] = set()
     inert: dict[str, None] = {}
     for record in _records(slot.tree):
         tree = record.get("block")
         chosen = list(islice(assignments(tree, {}), MAX_BLOCKS + 1))
         surroundings = [
-            (in_width, width)
+            (in_width, width, stride)
             for width in set(constants_at(record.get("width"), ()))
             for in_width in in_widths | {width}
+            for stride in strides | {1}
         ]
         if len(chosen) > MAX_BLOCKS or len(forms) + len(chosen) * len(surroundings) > MAX_FORMS:
             return _Run(slot, widths, None, (f"{slot.path}.block",))
         blocks = [(given, build(tree, given.__getitem__)) for given in chosen]
-        for in_width, width in surroundings:
+        for in_width, width, stride in surroundings:
             seen: dict[Any, dict[int, int]] = {}
             for given, block in blocks:
-                first = seen.setdefault(block.canonical(in_width, width), given)
-                inert |= dict.fromkeys(_differing(first, given, genes))
-            found = {(in_width, width, form) for form in seen}
-            if not forms.isdisjoint(found):  # two options of a choice between whole runs
+                first = seen.setdefault(block.canonical(in_width, width, stride=stride), given)
+                if stride in strides:  # further blocks of a run need not tell options apart
+                    inert |= dict.fromkeys(_differing(first, given, genes))
+            found = {(in_width, width, stride, form) for form in seen}
+            if stride in strides and not forms.isdisjoint(
+                found
+            ):  # two options of a choice between whole runs
                 inert[slot.path] = None
             forms |= found
     return _Run(slot, widths, frozenset(forms), tuple(inert))

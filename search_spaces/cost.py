@@ -4,7 +4,8 @@ Conventions (used wherever a cost is printed):
     params            trainable parameters, batch-norm scale and shift included, running statistics not
     active_params     parameters that take part in one forward pass (fewer than `params` only with experts)
     macs              multiply-adds of convolutions and linear layers for one image, one forward pass;
-                      batch norm, activations, pooling and biases are not counted
+                      norms, activations, softmax, pooling and biases are not counted; attention's two
+                      products of tokens are
     activation_bytes  what autograd keeps for the backward pass of one image, in fp32, weights excluded
                       (exact; only ReLU before a SAME-padded strided convolution keeps one map more)
 """

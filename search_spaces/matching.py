@@ -174,7 +174,7 @@ class _Search:
         self.other_blocks = [
             (stage.width, block, matcher.block_number(block))
             for stage in arch.stages
-            for block in [stage.block.canonical(stage.width, stage.width)]
+            for block in [stage.block.canonical(stage.width, stage.width, stride=1)]
         ]
 
     def first(self) -> tuple[int, ...] | None:
@@ -292,7 +292,8 @@ class _Search:
         """The ways for a slot to make `depth` blocks."""
         width = self.arch.stages[at.run].width
         in_width, block, number = (self.other_blocks if at.offset else self.first_blocks)[at.run]
-        inert = block.inert_fields(in_width, width)
+        stride = 1 if at.offset else self.arch.stages[at.run].stride
+        inert = block.inert_fields(in_width, width, stride=stride)
         paths = frozenset(f"{slot.path}.block.{key}" for key in inert) if inert else _NO_PATHS
         if facts.parts is None or self.mismatch is not None:
             return (

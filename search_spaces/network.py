@@ -8,9 +8,11 @@ from typing import cast
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
+from search_spaces.cost import output_side
 from search_spaces.layers.activation import activation
 from search_spaces.layers.context import LayerContext
 from search_spaces.layers.convolution import conv2d, init_linear
+from search_spaces.layers.pooled_head import PooledHead
 from search_spaces.registry import BLOCKS
 
 
@@ -35,7 +37,9 @@ class Network(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits of a batch of images."""
-        features_BF = self.head(self.blocks(self.stem(x_BCHW))).mean((2, 3))
+        features_BF = self.head(self.blocks(self.stem(x_BCHW)))
+        if features_BF.dim() == 4:  # a map: the convolutional head leaves pooling for here
+            features_BF = features_BF.mean((2, 3))
         logits_BK: Tensor = self.classifier(self.dropout(features_BF))
         return logits_BK
 
@@ -46,51 +50,64 @@ def build(
     *,
     dropout: float | None = None,
     drop_path: float | None = None,
+    resolution: int | None = None,
 ) -> Network:
     """Build `arch`, freshly initialised from torch's global generator.
 
     `dropout` precedes the classifier. `drop_path` is the stochastic-depth rate at the end of the network:
     block `i` of `n` drops its branch with probability drop_path * i / n. Both default to the
-    architecture's recipe, else 0.
+    architecture's recipe, else 0. `resolution` is what parameters that depend on it are made for (tables
+    of relative attention, which any other image size reads interpolated); default: the architecture's
+    evaluation resolution.
 
     Raises:
-        ValueError: fewer than one class, or a rate that is no probability.
+        ValueError: fewer than one class, a resolution below 1, or a rate that is no probability.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least one")
+    resolution = arch.eval_resolution if resolution is None else resolution
+    if resolution < 1:
+        raise ValueError(f"resolution is {resolution}; an image has at least one pixel")
     recipe = arch.recipe
     dropout = dropout if dropout is not None else recipe.dropout or 0.0
     drop_path = drop_path if drop_path is not None else recipe.drop_path or 0.0
     if not 0.0 <= drop_path < 1.0:
         raise ValueError(f"drop_path is {drop_path}; it must be at least 0 and below 1")
-    eps, momentum = arch.norm.eps, arch.norm.momentum
-
-    stem = nn.Sequential(
-        conv2d(
-            arch.input.channels,
-            arch.stem.width,
-            kernel=arch.stem.kernel,
-            stride=arch.stem.stride,
-            padding=arch.padding,
-        ),
-        nn.BatchNorm2d(arch.stem.width, eps, momentum),
-        activation(arch.stem.act),
-    )
-    head = nn.Sequential(
-        conv2d(arch.stages[-1].width, arch.head.width, kernel=1, stride=1, padding=arch.padding),
-        nn.BatchNorm2d(arch.head.width, eps, momentum),
-        activation(arch.head.act),
-    )
+    stem, head = _stem(arch), _head(arch)
     classifier = nn.Linear(arch.head.width, num_classes)
     init_linear(classifier)
-    blocks = nn.Sequential(*_layers(arch, drop_path))
+    blocks = nn.Sequential(*_layers(arch, drop_path, resolution))
     return Network(stem=stem, blocks=blocks, head=head, dropout=dropout, classifier=classifier)
 
 
-def _layers(arch: Architecture, drop_path: float) -> list[nn.Module]:
+def _stem(arch: Architecture) -> nn.Module:
+    spec, padding = arch.stem, arch.padding
+    layers: list[nn.Module] = [
+        conv2d(arch.input.channels, spec.width, kernel=spec.kernel, stride=spec.stride, padding=padding),
+        nn.BatchNorm2d(spec.width, arch.norm.eps, arch.norm.momentum),
+        activation(spec.act),
+    ]
+    if spec.depth > 1:
+        layers.append(conv2d(spec.width, spec.width, kernel=spec.kernel, stride=1, padding=padding))
+    return nn.Sequential(*layers)
+
+
+def _head(arch: Architecture) -> nn.Module:
+    spec, in_width = arch.head, arch.stages[-1].width
+    if spec.form == "pooled":
+        return PooledHead(in_width, spec.width, spec.act)
+    return nn.Sequential(
+        conv2d(in_width, spec.width, kernel=1, stride=1, padding=arch.padding),
+        nn.BatchNorm2d(spec.width, arch.norm.eps, arch.norm.momentum),
+        activation(spec.act),
+    )
+
+
+def _layers(arch: Architecture, drop_path: float, resolution: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    in_width = arch.stem.width
+    in_width, side = arch.stem.width, output_side(resolution, arch.stem.stride)
     for stage in arch.stages:
+        side = output_side(side, stage.stride)
         layer_class = _layer_class(stage.block.op)
         for index in range(stage.depth):
             context = LayerContext(
@@ -101,6 +118,7 @@ def _layers(arch: Architecture, drop_path: float) -> list[nn.Module]:
                 norm_eps=arch.norm.eps,
                 norm_momentum=arch.norm.momentum,
                 drop_path=drop_path * len(layers) / arch.num_blocks,
+                side=side,
             )
             layers.append(layer_class(stage.block, context))
             in_width = stage.width

@@ -70,6 +70,17 @@ def pool(width: int, area: int) -> Operation:
     return Operation("pool", 0, width * area, width, 0)
 
 
+def pointwise(in_width: int, width: int, area: int) -> Operation:
+    """A 1x1 convolution with bias, or a linear layer on each position of a map."""
+    weights = in_width * width
+    return Operation("pointwise", area * weights, in_width * area, width * area, weights + width)
+
+
+def downsampling(width: int, area_in: int, area_out: int) -> Operation:
+    """Pooling from one map to a smaller one."""
+    return Operation("pool", 0, width * area_in, width * area_out, 0)
+
+
 def scale(width: int, area: int) -> Operation:
     """A map times one number a channel."""
     return Operation("scale", 0, width * area + width, width * area, 0)

@@ -48,10 +48,13 @@ def network_operations(arch: Architecture, resolution: int, num_classes: int = 1
 
 
 def stem_operations(stem: Stem, channels: int, side: int) -> Part:
-    """Convolution, norm and activation of the stem on a `side` x `side` image."""
+    """The stem's convolutions, norm and activation on a `side` x `side` image."""
     out = output_side(side, stem.stride)
     found = convolution(channels, stem.width, kernel=stem.kernel, area_in=side * side, area_out=out * out)
-    return Part((found, norm(stem.width, out * out), activation(stem.width, out * out)), out)
+    area = out * out
+    second = convolution(stem.width, stem.width, kernel=stem.kernel, area_in=area, area_out=area)
+    rest = (second,) if stem.depth > 1 else ()
+    return Part((found, norm(stem.width, area), activation(stem.width, area), *rest), out)
 
 
 def stage_operations(stage: Stage, in_width: int, side: int, padding: str) -> Part:
@@ -66,8 +69,16 @@ def stage_operations(stage: Stage, in_width: int, side: int, padding: str) -> Pa
 
 
 def head_operations(head: Head, in_width: int, side: int, num_classes: int) -> tuple[Operation, ...]:
-    """Convolution, norm, activation, pooling and classifier."""
+    """Convolution, norm, activation and pooling, or what the pooled form has of them; the classifier."""
     area = side * side
+    if head.form == "pooled":
+        return (
+            pool(in_width, area),
+            norm(in_width, 1),
+            linear(in_width, head.width),
+            activation(head.width, 1),
+            linear(head.width, num_classes),
+        )
     return (
         convolution(in_width, head.width, kernel=1, area_in=area, area_out=area),
         norm(head.width, area),

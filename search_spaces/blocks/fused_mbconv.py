@@ -33,13 +33,13 @@ class FusedMBConv(Spec):
     se: Literal["none"] | SqueezeExcite = "none"
     act: ActivationName = "silu"
 
-    def canonical(self, in_width: int, width: int) -> "FusedMBConv":
+    def canonical(self, in_width: int, width: int, *, stride: int) -> "FusedMBConv":
         """At expand 1 there is no expanded map for `se` to act on."""
         if self.expand == 1 and self.se != "none":
             return self.model_copy(update={"se": "none"})
         return self
 
-    def inert_fields(self, in_width: int, width: int) -> frozenset[str]:
+    def inert_fields(self, in_width: int, width: int, *, stride: int) -> frozenset[str]:
         """Paths of the fields that make no difference to the network."""
         return frozenset({"se"}) if self.expand == 1 else frozenset()
 

@@ -32,13 +32,13 @@ class MBConv(Spec):
     se: Literal["none"] | SqueezeExcite = "none"
     act: ActivationName = "silu"
 
-    def canonical(self, in_width: int, width: int) -> "MBConv":
+    def canonical(self, in_width: int, width: int, *, stride: int) -> "MBConv":
         """Without expansion the expanded width is the input width, so `se.from` says nothing."""
         if self.expand == 1 and self.se != "none" and self.se.source != "input":
             return self.model_copy(update={"se": SqueezeExcite(ratio=self.se.ratio)})
         return self
 
-    def inert_fields(self, in_width: int, width: int) -> frozenset[str]:
+    def inert_fields(self, in_width: int, width: int, *, stride: int) -> frozenset[str]:
         """Paths of the fields that make no difference to the network."""
         return frozenset({"se.from"}) if self.expand == 1 else frozenset()
 

@@ -17,13 +17,14 @@ class Block(Protocol):
     def op(self) -> str:
         """The tag that names this kind in documents and in the registry."""
 
-    def canonical(self, in_width: int, width: int) -> Self:
+    def canonical(self, in_width: int, width: int, *, stride: int) -> Self:
         """The block with every inert field at its default, so that equal networks are equal values.
 
-        `in_width` is what the first block of the run reads; the others read `width`.
+        `in_width` and `stride` are what the first block of the run reads and takes; the others read `width`
+        and take stride 1.
         """
 
-    def inert_fields(self, in_width: int, width: int) -> frozenset[str]:
+    def inert_fields(self, in_width: int, width: int, *, stride: int) -> frozenset[str]:
         """Document paths of the fields that make no difference here; any option of theirs matches."""
 
     constrained_by: ClassVar[frozenset[str]]

@@ -16,6 +16,8 @@ class LayerContext:
     norm_eps: float
     norm_momentum: float
     drop_path: float
+    side: int
+    """Pixels of the block's output map at the resolution that the network is built for."""
 
     @property
     def has_residual(self) -> bool:

@@ -123,7 +123,8 @@ RECIPES = {  # train and eval resolution, dropout
 
 def test_every_published_network_is_shipped():
     v2 = {f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l", "xl")}
-    assert set(architecture_names()) == v2 | {f"efficientnet-b{number}" for number in range(8)}
+    v1 = {f"efficientnet-b{number}" for number in range(8)}
+    assert set(architecture_names()) == v1 | v2 | {f"coatnet-{number}" for number in range(8)}
 
 
 @pytest.mark.parametrize("name", PARAMS)

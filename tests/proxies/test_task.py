@@ -318,3 +318,14 @@ def test_a_plugin_cannot_take_a_shipped_name_nor_be_anything(monkeypatch: pytest
 def test_documents_are_values() -> None:
     document = _loaded("default").document
     assert document == TaskDocument.model_validate(document.model_dump(by_alias=True))
+
+
+@pytest.mark.parametrize(("factor", "head_dim"), [(0.25, 8), (0.5, 16), (1.0, 32)])
+def test_attention_heads_fit_the_reduced_width(factor, head_dim):
+    arch = load_architecture("coatnet-0")
+    reduced = reduce(arch, width_factor=factor, depth_factor=0.3)
+    attention = [stage for stage in reduced.stages if stage.block.op == "attention"]
+    assert attention[0].width == 384 * factor
+    assert all(stage.width % stage.block.head_dim == 0 for stage in attention)
+    odd = replace(arch, stages=(*arch.stages[:-1], replace(arch.stages[-1], width=32)))
+    assert reduce(odd, width_factor=factor, depth_factor=1.0).stages[-1].block.head_dim == head_dim

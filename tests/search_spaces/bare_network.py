@@ -11,7 +11,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build
 
 INITIALISERS = ("normal_", "uniform_", "zeros_", "ones_", "kaiming_uniform_")
-UNCOUNTED = (nn.BatchNorm2d, nn.SiLU, nn.ReLU, nn.GELU, nn.Hardswish, nn.Sigmoid)
+UNCOUNTED = (nn.BatchNorm2d, nn.SiLU, nn.ReLU, nn.GELU, nn.Hardswish, nn.Sigmoid, nn.LayerNorm, nn.Tanh)
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def bare() -> Iterator[None]:
         yield
 
 
-def build_bare(arch: Architecture, num_classes: int = 1000) -> Network:
+def build_bare(arch: Architecture, num_classes: int = 1000, resolution: int | None = None) -> Network:
     """The network on the meta device, without dropout or stochastic depth."""
     with torch.device("meta"):
-        return build(arch, num_classes, dropout=0.0, drop_path=0.0).eval()
+        return build(arch, num_classes, dropout=0.0, drop_path=0.0, resolution=resolution).eval()

@@ -19,10 +19,10 @@ class PickyBlock(Spec):
     group: Expand = 1
     se: SqueezeExcite = SqueezeExcite(ratio=0.5)
 
-    def canonical(self, in_width: int, width: int) -> "PickyBlock":
+    def canonical(self, in_width: int, width: int, *, stride: int) -> "PickyBlock":
         return self
 
-    def inert_fields(self, in_width: int, width: int) -> frozenset[str]:
+    def inert_fields(self, in_width: int, width: int, *, stride: int) -> frozenset[str]:
         return frozenset()
 
     @classmethod

@@ -53,7 +53,7 @@ def test_macs_and_weights_sum_to_the_cost(document, resolution, num_classes, see
 
 @pytest.mark.parametrize("name", sorted(BLOCKS))
 def test_operations_of_a_block_are_of_known_kinds(name):
-    spaces = [load_space(each) for each in ("tiny", "mnasnet", "effnetv2")]
+    spaces = [load_space(each) for each in ("tiny", "mnasnet", "effnetv2", "coatnet")]
     blocks = {
         stage.block
         for found in spaces
@@ -61,6 +61,7 @@ def test_operations_of_a_block_are_of_known_kinds(name):
         for stage in found.decode(genes).stages
         if stage.block.op == name
     }
+    assert blocks
     for block in blocks:
         for stride, padding in ((1, "same"), (2, "symmetric"), (2, "same")):
             found = block.operations(32, 32, stride=stride, side=15, padding=padding)
