@@ -52,7 +52,7 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="How candidates are proposed; default evolution.",
+            help="How candidates are proposed; default surrogate.",
             autocompletion=COMPLETE_STRATEGY,
         ),
     ] = None,

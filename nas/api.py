@@ -190,7 +190,14 @@ def _strategy_inputs(plan: SearchPlan) -> StrategyInputs:
         plan.space.encode(seed) for seed in plan.space.seeds[: seed_count(plan)] if plan.space.contains(seed)
     ]
     return StrategyInputs(
-        space=plan.space, reward=EFFICIENTNETV2_REWARD, budget=plan.config.candidates, seeds=seeds
+        space=plan.space,
+        reward=EFFICIENTNETV2_REWARD,
+        budget=plan.config.candidates,
+        objectives=plan.objectives,
+        bounds=plan.bounds,
+        seeds=seeds,
+        parallel=SEARCH_LAG * plan.workers,
+        seed=plan.config.seed,
     )
 
 

@@ -21,7 +21,7 @@ class SearchConfig(Spec):
     hardware: str = "auto"
     proxy: str = "auto"
     data: str | None = None
-    strategy: str = "evolution"
+    strategy: str = "surrogate"
     candidates: PositiveInt = 64
     objectives: tuple[str, ...] = ("accuracy", "step_ms", "params")
     limits: tuple[str, ...] = ()

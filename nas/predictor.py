@@ -35,19 +35,20 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Linear:
+class LinearModel:
     """Ridge with Huber's loss on relative errors: squared errors weighted by 1 / value^2, outliers less."""
 
     shrinkage: float
     coefficients: Floats
 
     def log(self, rows: Floats) -> Floats:
+        """The logarithms of the predicted values, which are positive."""
         values = self.coefficients[0] + rows @ self.coefficients[1:]
         result: Floats = np.log(np.maximum(values, SMALLEST))
         return result
 
 
-def _fit_linear(rows: Floats, values: Floats, penalty: Floats, shrinkages: Floats) -> _Linear:
+def fit_linear(rows: Floats, values: Floats, penalty: Floats, shrinkages: Floats) -> LinearModel:
     """The shrinkage with the least leave-one-out error, clipped so that a few outliers do not choose it."""
     design = np.column_stack([np.ones(len(rows)), rows])
     best: tuple[float, float, Floats] | None = None
@@ -68,7 +69,7 @@ def _fit_linear(rows: Floats, values: Floats, penalty: Floats, shrinkages: Float
         if best is None or score < best[0]:
             best = (score, shrinkage, coefficients)
     assert best is not None
-    return _Linear(shrinkage=best[1], coefficients=best[2])
+    return LinearModel(shrinkage=best[1], coefficients=best[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ class Predictor:
     share: float
     """Of the linear model in the mean of the two."""
     scaler: Any
-    models: tuple[_Linear, _Process]
+    models: tuple[LinearModel, _Process]
 
     def predict(self, features: Floats) -> Prediction:
         """Values and intervals for rows of the features that the fit saw."""
@@ -189,7 +190,7 @@ def _scaler(features: Floats, values: Floats, num_totals: int) -> _Scaler:
     )
 
 
-def _logs(models: tuple[_Linear, _Process], rows: Floats, num_totals: int) -> tuple[Floats, Floats]:
+def _logs(models: tuple[LinearModel, _Process], rows: Floats, num_totals: int) -> tuple[Floats, Floats]:
     linear, process = models
     return linear.log(rows), process.log(*_split(rows, num_totals))
 
@@ -224,7 +225,7 @@ def fit_predictor(features: Floats, values: Floats, *, num_totals: int) -> Predi
         raise ValueError("all rows have the same features, so nothing can be learned from them")
     rows, targets = scaler(features), values / scaler.scale
     penalty = np.where(np.arange(rows.shape[1]) < scaler.num_totals, 1.0, RUN_PENALTY)
-    linear = _fit_linear(rows, targets, penalty, SHRINKAGES * len(rows) / 100.0)
+    linear = fit_linear(rows, targets, penalty, SHRINKAGES * len(rows) / 100.0)
     process = _fit_process(*_split(rows, scaler.num_totals), np.log(targets))
 
     held_out = np.zeros((2, len(rows)))
@@ -232,7 +233,7 @@ def fit_predictor(features: Floats, values: Floats, *, num_totals: int) -> Predi
     for number in range(NUM_FOLDS):
         seen = fold != number
         models = (
-            _fit_linear(rows[seen], targets[seen], penalty, np.array([linear.shrinkage])),
+            fit_linear(rows[seen], targets[seen], penalty, np.array([linear.shrinkage])),
             _fit_process(
                 *_split(rows[seen], scaler.num_totals), np.log(targets[seen]), process.parameters, 5
             ),

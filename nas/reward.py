@@ -16,7 +16,7 @@ class Reward(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedProduct:
-    """accuracy * prod(cost ** exponent).
+    """gain * prod(cost ** exponent), with accuracy as the gain unless another is named; without one it is 1.
 
     With exponents -0.07 (step time) and -0.05 (params) this is EfficientNetV2's reward (Tan & Le 2021,
     arXiv:2104.00298, sec. 3.2). There is no target in it, so a search that only climbs it drifts to small
@@ -27,10 +27,11 @@ class WeightedProduct:
     """
 
     exponents: tuple[tuple[str, float], ...] = (("step_ms", -0.07), ("params", -0.05))
+    gain: str | None = "accuracy"
 
     def __call__(self, values: Values) -> float | None:
         """The product over the costs."""
-        reward = values.get("accuracy")
+        reward = 1.0 if self.gain is None else values.get(self.gain)
         for name, exponent in self.exponents:
             cost = values.get(name)
             if reward is None or cost is None or cost <= 0.0:

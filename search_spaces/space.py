@@ -7,7 +7,7 @@ the first of them in lexicographic order.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -275,6 +275,10 @@ class Space:
             )
         return allowed
 
+    def without_limits(self) -> "Space":
+        """The same space with no bounds on costs."""
+        return replace(self, limits=())
+
     def active(self, genes: Genes) -> npt.NDArray[np.bool_]:
         """Which genes some present part of each genotype reads; every entry of `genes` must be a choice."""
         active = np.zeros(genes.shape, dtype=bool)
@@ -316,7 +320,7 @@ class Space:
                 shift = int(rng.integers(1, len(self.genes[gene].labels)))
                 forced[int(gene)] = (int(genes[gene]) + shift) % len(self.genes[gene].labels)
             child = self._complete([genes], forced, rng)
-            if self._is_admissible(child):
+            if self.is_admissible(child):
                 return child
         return genes.copy()
 
@@ -331,7 +335,7 @@ class Space:
                 if parents[int(takes)][gene] >= 0
             }
             child = self._complete(parents, forced, rng)
-            if self._is_admissible(child):
+            if self.is_admissible(child):
                 return child
         return parents[0].copy()
 
@@ -361,7 +365,8 @@ class Space:
                 child[gene] = given[gene]
         return child
 
-    def _is_admissible(self, genes: Genes) -> bool:
+    def is_admissible(self, genes: Genes) -> bool:
+        """Whether a genotype, whole and of this space, obeys rules and limits."""
         return self.broken_rule(genes) is None and bool(self.within_limits(genes[None])[0])
 
     # --- populations ---------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""`nas bench` on strategies: its table, its JSON, its refusals."""
+
+import pytest
+from nas_program import assert_one_problem, run_here
+from planted_table import write_planted
+
+from search_spaces.space_document import load_space
+
+BOX = ("--reference", "40,100000", "--ideal", "100,60")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "table.csv"
+    write_planted(path, load_space("mnasnet"), 120)
+    return path
+
+
+def bench(capsys, table, *options):
+    asked = ("--maximize", "accuracy", "--minimize", "seconds", "--strategies", "random,evolution")
+    return run_here(capsys, "bench", str(table), "--space", "mnasnet", *asked, *options)
+
+
+def test_the_json_is_what_scripts_rely_on(capsys, table):
+    found = bench(capsys, table, *BOX, "--budget", 60, "--seeds", 5, "--json").json
+    assert (found["budget"], found["seeds"]) == (60, 5)
+    assert set(found["oracle"]) == {"accuracy", "seconds"}
+    assert found["oracle"]["accuracy"]["kendall_tau"] > 0.5
+    for name in ("random", "evolution"):
+        volumes = found["strategies"][name]["hypervolume"]
+        assert list(volumes) == ["50", "60"]
+        assert all(each["low"] <= each["mean"] <= each["high"] for each in volumes.values())
+        assert volumes["60"]["mean"] >= volumes["50"]["mean"] > 0
+        assert found["strategies"][name]["seconds_per_proposal"] > 0
+    assert found["significance"]["random"]["baseline"] == "evolution"
+    assert 0 <= found["significance"]["random"]["p"] <= 1
+    assert found["reference"] == [40.0, 100000.0]
+
+
+def test_the_table_says_what_the_numbers_are_of(capsys, table):
+    ended = bench(capsys, table, *BOX, "--budget", 8, "--seeds", 1, "--oracle", "table")
+    assert ended.code == 0
+    for fragment in ("random", "at 8", "accuracy 40 to 100", "seconds 100000 to 60", "rows of the table"):
+        assert fragment in ended.out
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (("--oracle", "guess"), ("'guess' is not model or table",)),
+        (("--reference", "a,b"), ("'a,b' is not numbers",)),
+        (("--reference", "1,2,3"), ("3 values for 2 objectives",)),
+        (("--strategies", "rndom"), ("'rndom' is unknown", "did you mean 'random'")),
+        (("--maximize", "speed"), ("no column 'speed'",)),
+    ],
+)
+def test_bad_input_is_one_line(capsys, table, options, fragments):
+    assert_one_problem(bench(capsys, table, *options), 2, *fragments)
+
+
+def test_something_must_be_asked(capsys, table):
+    assert_one_problem(
+        run_here(capsys, "bench", str(table), "--space", "mnasnet"), 2, "--maximize", "--predict"
+    )
