@@ -82,7 +82,7 @@ def measured(row: Row, hardware: ResolvedHardware) -> dict[str, Any]:
     try:
         with exclusive(hardware.device.lock_name):
             timing = measure_step(
-                lambda: build(row.arch, row.settings.num_classes),
+                lambda: build(row.arch, row.settings.num_classes, resolution=row.settings.resolution),
                 row.settings,
                 backend=backend_for(hardware.device),
                 rng=np.random.default_rng(0),

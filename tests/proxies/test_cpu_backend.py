@@ -81,30 +81,29 @@ from proxies.records import TimingSettings
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(100 * 2**20 // 4)
+    torch.ones(40 * 2**20 // 4)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 with CpuBackend().prepared(TimingSettings(resolution=8, batch_size=2)):
-    faults()
-    faults()
-    print(faults())
+    warming = [faults() for _ in range(12)]
+    print(max(faults() for _ in range(4)))
 print(faults())
 """
 
 
 @needs_glibc_linux
-@pytest.mark.xfail(
-    strict=False, reason="in some processes every block is mapped afresh all the same; not yet understood"
-)
 def test_freed_memory_is_kept_while_timing():
-    """What a step used before is not fetched from the system again: no page faults the next time.
+    """What a step used before is not fetched from the system again: no page faults once it is warm.
+
+    The first times a block may not fit where the last one was: an aligned block needs some bytes more than it
+    leaves, and the small objects at its edges stay in caches of seven. After nine there has always been room.
 
     In a process of its own, since the heap of one that has run other tests is no longer known.
     """
     done = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
     while_timing, afterwards = map(int, done.stdout.split())
     assert while_timing < 500
-    assert afterwards > 10_000  # negative control: 100 MiB are 25,600 pages
+    assert afterwards > 4_000  # negative control: 40 MiB are 10,240 pages
 
 
 @needs_glibc_linux
