@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from nas.reward import WeightedProduct as WeightedProduct
     from nas.reward import mnasnet_hard as mnasnet_hard
     from nas.reward import mnasnet_soft as mnasnet_soft
+    from nas.scaling import Factors as Factors
+    from nas.scaling import load_rule as load_rule
+    from nas.scaling import scale as scale
+    from nas.scaling import scale_to_size as scale_to_size
     from proxies.protocols import Task as Task
     from results.pareto import Objective as Objective
     from results.run import Run as Run
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Architecture": "search_spaces.architecture",
+    "Factors": "nas.scaling",
     "NasError": "nas.errors",
     "Objective": "results.pareto",
     "Run": "results.run",
@@ -61,6 +66,7 @@ _PLACES = {
     "fused_mbconv": "search_spaces.builders",
     "int_range": "search_spaces.choice",
     "load_architecture": "search_spaces.document",
+    "load_rule": "nas.scaling",
     "load_run": "results.run",
     "load_space": "search_spaces.space_document",
     "mbconv": "search_spaces.builders",
@@ -70,6 +76,8 @@ _PLACES = {
     "one_of": "search_spaces.choice",
     "ref": "search_spaces.choice",
     "resume": "nas.api",
+    "scale": "nas.scaling",
+    "scale_to_size": "nas.scaling",
     "search": "nas.api",
     "space": "search_spaces.space_document",
     "squeeze_excite": "search_spaces.builders",

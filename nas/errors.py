@@ -2,6 +2,7 @@
 
 NasError
 |-- ConfigError          a configuration that cannot be run (also a ValueError)
+|-- ScalingError         a rule of scaling that does not fit (also a ValueError); see nas.scaling
 |-- StoppedEarlyError    the search stopped before its budget and can be resumed
 `-- NothingMeasuredError every candidate failed, so there is no front
     `-- NothingFeasibleError   every candidate broke a limit
