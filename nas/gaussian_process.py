@@ -20,7 +20,7 @@ LINEAR_SHARES = (0.0, 0.5, 0.9)
 NOISES = (1e-3, 1e-2, 3e-2, 0.1, 0.3)
 """Variance of the noise relative to that of the signal."""
 MOST_FOR_SELECTION = 120
-MOST_AVERAGED = 4
+MOST_AVERAGED = 3
 LEAST_WEIGHT = 0.05
 
 
@@ -37,8 +37,8 @@ class Hyperparameters:
 class GaussianProcess:
     """Fitted to features and values; values are standardised within.
 
-    The posterior is averaged over the hyperparameters of a grid that the data make most likely, up to four of
-    them, each weighed by its marginal likelihood (on at most 120 of the values): with tens of values the
+    The posterior is averaged over the hyperparameters of a grid that the data make most likely, three at
+    most, each weighed by its marginal likelihood (on at most 120 of the values): with tens of values the
     likeliest alone is often wrong, and a search that trusts it climbs its errors. A fit is a function of
     the data alone.
     Source: Rasmussen & Williams 2006, algorithm 2.1 and section 5.2.

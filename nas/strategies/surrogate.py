@@ -29,9 +29,9 @@ OPTIMISM = 0.25
 FEWEST_TO_FIT = 4
 SPARE = 4
 """Proposals beyond two batches, for those that turn out to be known."""
-REFIT_SHARE = 64
-"""After n evaluations the models are fitted anew when n / 64 more have come in, so that a proposal's own cost
-does not grow with n^3."""
+REFIT_SQUARE, REFIT_SHARE = 40_000, 32
+"""After n evaluations the models are fitted anew when n^2 / 40,000 more have come in (one at 200, 25 at
+1,000), and at least after a 32nd part of them. A fit costs n^2, so a proposal costs the same throughout."""
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class SurrogateEvolution:
             self._fitted, self._batch = known, None
 
     def _batch_size(self, known: int) -> int:
-        return max(self.parallel, known // REFIT_SHARE)
+        return max(self.parallel, min(known**2 // REFIT_SQUARE, known // REFIT_SHARE))
 
     def _complete(self, count: int) -> list[Evaluation]:
         """Those of the first `count` evaluations that have a value of every objective."""
