@@ -107,7 +107,7 @@ class ProxyTask:
         material = {
             "data": self.source.fingerprint(),
             "resolution": document.resolution,
-            "recipe": document.recipe.model_dump(mode="json"),
+            "recipe": document.recipe.fingerprint_material(),
             "width_factor": document.width_factor,
             "depth_factor": document.depth_factor,
             "dropout": document.dropout,

@@ -174,7 +174,7 @@ def test_overrides_are_what_the_file_would_have_said(mine: Path, tmp_path: Path)
         (
             "adamw",
             "adam",
-            "recipe.optimizer: 'adam' is not one of sgd, rmsprop, adamw, did you mean 'adamw'?",
+            "recipe.optimizer: 'adam' is not one of sgd, rmsprop, adamw, rmsprop_tf, did you mean 'adamw'?",
         ),
         ("[0, 1]", "[]", "seeds: "),
         ("resolution: 8\n", "", "the key 'resolution' is missing"),
