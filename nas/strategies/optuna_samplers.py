@@ -91,6 +91,9 @@ class OptunaStrategy:
         )
         trial = self._study.ask()
         self._read(trial)
+        if isinstance(self._study.sampler, optuna.samplers.BaseGASampler):
+            # A trial with given parameters is not sampled, and so would belong to no generation.
+            self._study.sampler.get_trial_generation(self._study, self._study.get_trials(deepcopy=False)[-1])
         for bound in self._bounds:
             measured = evaluation.values.get(bound.name)
             if measured is not None:
