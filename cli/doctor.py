@@ -30,6 +30,7 @@ REQUIRED = (
     "psutil",
     "pillow",
     "safetensors",
+    "kornia",
 )
 OPTIONAL = {"ray": "--executor ray", "datasets": "Parquet and hub data"}
 """Distributions that something works without, and what they are for."""
