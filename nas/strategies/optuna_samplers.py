@@ -1,8 +1,7 @@
 """Optuna's samplers over the choices of a space: NSGA-II, TPE and Gaussian processes.
 
-The study lives in memory and is replayed from what is told. A proposal is a trial that is closed at once as
-failed; what was measured becomes a trial of its own. So no trial is ever left running, and proposals are a
-function of the evaluations told and of the generator given, as those of every strategy are.
+The study lives in memory and is replayed from what is told. Proposals are asked of a copy of it, so no trial
+is ever left running, and they follow from what was told and from the generator given, as every strategy's do.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,13 +104,11 @@ class OptunaStrategy:
             self._study.tell(trial, [float(value) for value in values if value is not None])
 
     def _suggested(self, seed: int) -> Genes:
-        import optuna
-
-        self._study.sampler = self._make_sampler(seed)
-        trial = self._study.ask()
-        genes = self._read(trial)
-        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return genes
+        """What the sampler suggests to a copy of the study, since samplers keep notes in the one asked."""
+        asked = _quiet_study([objective.direction for objective in self._objectives])
+        asked.add_trials(self._study.get_trials(deepcopy=False))
+        asked.sampler = self._make_sampler(seed)
+        return self._read(asked.ask())
 
     def _read(self, trial: Any) -> Genes:
         """The genotype of a trial, by asking it for each gene that its earlier answers have made active."""

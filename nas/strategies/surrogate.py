@@ -72,8 +72,9 @@ class SurrogateEvolution:
     def ask(self, rng: np.random.Generator) -> Genes:
         """A seed; a member far from those known; or the next of the batch that promises most."""
         self._asked += 1
-        if self._asked <= len(self.seeds) and not self._told:
-            return self.seeds[self._asked - 1].copy()
+        number = len(self._told) + self._asked - 1
+        if number < len(self.seeds):
+            return self.seeds[number].copy()
         if not self._fitted:
             return self._far_member(rng)
         if self._batch is None:

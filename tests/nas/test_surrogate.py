@@ -142,6 +142,29 @@ def test_eight_on_their_way_are_eight_networks():
     assert volume(evaluations) > volume(spent("random", 200))
 
 
+@pytest.mark.parametrize("parallel", [1, 2, 8])
+def test_all_seeds_are_tried_first(parallel):
+    seeds = list(SPACE.sample(np.random.default_rng(8), 6))
+    inputs = StrategyInputs(
+        space=SPACE,
+        reward=WeightedProduct(),
+        budget=60,
+        objectives=OBJECTIVES,
+        seeds=seeds,
+        parallel=parallel,
+    )
+    strategy, known, waiting = make_strategy("surrogate", inputs), [], []
+    for index in range(8):
+        if len(waiting) >= parallel:
+            strategy.tell(waiting.pop(0))
+        rng = np.random.default_rng(index)
+        genes = next(row for row in (strategy.ask(rng) for _ in range(20)) if row.tobytes() not in known)
+        known.append(genes.tobytes())
+        values = law(genes[None])[0]
+        waiting.append(Evaluation(index=index, genes=genes, digest=str(index), values=values))
+    assert known[:6] == [seed.tobytes() for seed in seeds]
+
+
 def test_a_measured_bound_is_learned():
     """Few of the later proposals break it; without it, many do."""
     bound = parse_bounds(["step_ms<=6.5"])
