@@ -49,6 +49,10 @@ def measure(
             "--autotune/--no-autotune", help="Let cuDNN try its algorithms first; default: the profile's."
         ),
     ] = None,
+    recalibrate: Annotated[
+        bool,
+        typer.Option("--recalibrate", help="Measure the stored time of the reference network anew, too."),
+    ] = False,
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
 ) -> None:
@@ -72,6 +76,7 @@ def measure(
         memory_format=memory_format,  # type: ignore[arg-type]
         compile=compile_mode,  # type: ignore[arg-type]
         autotune=autotune,
+        recalibrate=recalibrate,
     )
     documents = [_document(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
     if as_json:

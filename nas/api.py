@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,13 @@ from nas.errors import ConfigError, NothingFeasibleError, NothingMeasuredError
 from nas.executors.protocol import Executor, ExecutorError
 from nas.failure_budget import FAILED
 from nas.interruption import Interruption, noting_interrupts
+from nas.measuring import measure
 from nas.planning import SearchPlan, make_plan, sample_members, seed_count, space_fingerprint
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
 from nas.reward import EFFICIENTNETV2_REWARD
 from nas.session import Budget, Session
 from nas.strategies.registry import StrategyInputs, make_strategy
-from proxies.hardware import hardware_fingerprint, resolve_hardware, timing_settings
-from proxies.records import CompileMode, MemoryFormat, Outcome, Precision, TimeJob
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 from results.directory import ROOT, RunDirectory, list_runs, read_config
@@ -31,7 +30,6 @@ from results.ledger import Ledger
 from results.run import Run, find_run, load_run
 from search_spaces.architecture import Architecture, cost
 from search_spaces.cost import Cost
-from search_spaces.document import load_architecture
 from search_spaces.space import Space
 
 if TYPE_CHECKING:
@@ -294,58 +292,6 @@ def _predict(made: SearchPlan) -> tuple[float | None, str]:
         return None, "no earlier run of this space, proxy and hardware to predict from"
     total = median(seconds) * made.config.candidates / made.workers
     return total, f"{len(seconds)} candidates of earlier runs took {median(seconds):.1f} s each in the median"
-
-
-def measure(
-    architectures: Sequence[Architecture | str | Path],
-    *,
-    hardware: str = "auto",
-    resolution: int | None = None,
-    batch: int | None = None,
-    precision: Precision | None = None,
-    memory_format: MemoryFormat | None = None,
-    compile: CompileMode | None = None,  # noqa: A002 -- the setting's name
-    autotune: bool | None = None,
-    timeout_seconds: float = 600.0,
-) -> list[Outcome]:
-    """Measure the training step time of architectures on this machine, each in a guarded process.
-
-    Raises:
-        HardwareNotFoundError, DocumentError: what was named is not here.
-    """
-    from nas.executors.local import LocalExecutor
-
-    resolved = resolve_hardware(hardware)
-    archs = [arch if isinstance(arch, Architecture) else load_architecture(arch) for arch in architectures]
-    threads = resolved.profile.defaults.threads
-    jobs = [
-        TimeJob(
-            digest=arch.digest,
-            architecture=arch.to_document(),
-            hardware_fingerprint=hardware_fingerprint(resolved, threads=threads),
-            settings=timing_settings(
-                resolved.profile,
-                arch,
-                resolution=resolution,
-                batch_size=batch,
-                precision=precision,
-                memory_format=memory_format,
-                compile=compile,
-                autotune=autotune,
-            ),
-        )
-        for arch in archs
-    ]
-    executor = LocalExecutor(
-        WorkerSettings(hardware=resolved, threads=threads, timeout_seconds=timeout_seconds), workers=1
-    )
-    outcomes: dict[str, Outcome] = {}
-    with _closing(executor):
-        for job in {job.key: job for job in jobs}.values():
-            executor.submit(job)
-        while len(outcomes) < len({job.key for job in jobs}):
-            outcomes.update({e.key: e for e in executor.wait() if isinstance(e, Outcome)})
-    return [outcomes[job.key] for job in jobs]
 
 
 def export(run: str | Path | Run, *, top: int | None = None, out: str | Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """What earlier runs have measured already: the same job is never done twice."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,11 +34,19 @@ class Reuse:
                 reuse.ledgers.setdefault(key, (run.name, path))
         return reuse
 
-    def copy(self, key: str, ledger: Ledger) -> Outcome | None:
-        """Copy the outcome under `key` into `ledger`, with its origin; None when no run has it."""
+    def copy(
+        self, key: str, ledger: Ledger, *, accepts: Callable[[Outcome], bool] = lambda outcome: True
+    ) -> Outcome | None:
+        """Copy the outcome under `key` into `ledger`, with its origin; None when no run has it, or it is
+        not accepted.
+        """
         found = self.ledgers.get(key)
         if found is None:
             return None
         name, path = found
+        with Ledger.open(path, read_only=True) as source:
+            outcome = source.find(key)
+        if outcome is None or not accepts(outcome):
+            return None
         ledger.copy_matching(path, {key}, origin=name)
         return ledger.find(key)

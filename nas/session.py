@@ -20,6 +20,7 @@ from nas.interruption import Interruption
 from nas.objectives import Bound, broken_bound
 from nas.progress import Progress, ProgressEvent
 from nas.reuse import Reuse
+from nas.run_scale import RunScale
 from nas.standing import Standing
 from nas.strategies.protocol import Evaluation, Strategy
 from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob
@@ -123,6 +124,7 @@ class Session:
     _started: float = 0.0
     _running: dict[str, None] = field(default_factory=dict)
     _is_recovering: bool = False
+    _scale: RunScale = field(default_factory=RunScale)
     _standing: Standing = field(init=False)
     _failures: FailureBudget = field(init=False)
 
@@ -217,10 +219,13 @@ class Session:
         """
         outcomes, missing = [], []
         for job in jobs:
-            outcome = self.ledger.find(job.key) or self.reuse.copy(job.key, self.ledger)
+            outcome = self.ledger.find(job.key) or self.reuse.copy(
+                job.key, self.ledger, accepts=self._scale.fits
+            )
             if outcome is None:
                 missing.append(job)
             else:
+                self._scale.learn(outcome)
                 outcomes.append(outcome)
         if not missing or any(outcome.status not in {"ok", "unstable"} for outcome in outcomes):
             return outcomes
@@ -253,7 +258,7 @@ class Session:
 
     def _submit(self, job: TimeJob | TrainJob) -> None:
         self._running[job.key] = None
-        self.executor.submit(job)
+        self.executor.submit(self._scale.applied_to(job) if isinstance(job, TimeJob) else job)
 
     def _wait(self) -> Sequence[Outcome | Partial]:
         """What has happened next. Once the user has asked to end, what is running is let finish and filed.
@@ -296,11 +301,14 @@ class Session:
     def _file(self, outcome: Outcome) -> None:
         self.ledger.record(outcome)
         self.spool.remove(outcome.key)
+        self._scale.learn(outcome)
 
     def _recover(self) -> None:
         """Take in what an earlier session left: outcomes in the spool, candidates in the ledger."""
         for outcome in self.spool.read_all():
             self._file(outcome)
+        for outcome in self.ledger.outcomes("time"):
+            self._scale.learn(outcome)
         self._is_recovering = True
         for candidate in self.ledger.candidates():
             self._start(candidate, architecture_from_document(candidate.architecture))

@@ -29,13 +29,15 @@ class Pace:
     """How steps are grouped on a device: blocks of about `block_ms`, between one and `most_steps` steps.
 
     `lead_in_steps` at the start of each block are run and not counted: on a GPU the queue is empty then.
-    `warm_up_steps` is the fewest steps before anything counts.
+    `warm_up_steps` is the fewest steps before anything counts. `drift_per_tolerance` is how many tolerances
+    the reference's own time may be from its baseline: 5 % at the 3 % of a GPU.
     """
 
     block_ms: float
     most_steps: int
     lead_in_steps: int
     warm_up_steps: int
+    drift_per_tolerance: float = 5 / 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

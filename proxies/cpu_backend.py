@@ -53,8 +53,12 @@ class CpuBackend:
 
     @property
     def pace(self) -> Pace:
-        """Blocks of 30 ms: short against the bursts of other work, which then meet both sides of a pair."""
-        return Pace(block_ms=30.0, most_steps=3, lead_in_steps=0, warm_up_steps=4)
+        """Blocks of 30 ms: short against the bursts of other work, which then meet both sides of a pair.
+
+        With busy neighbours one network's CPU time rose by 39 % (see above) while ratios held; so a reference
+        within 50 % of its baseline, at a tolerance of 10 %, is no cause to refuse anything.
+        """
+        return Pace(block_ms=30.0, most_steps=3, lead_in_steps=0, warm_up_steps=4, drift_per_tolerance=5.0)
 
     @property
     def counts_waiting(self) -> bool:

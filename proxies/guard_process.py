@@ -14,7 +14,6 @@ import signal
 import socket
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 from proxies.channel import Channel
@@ -22,6 +21,7 @@ from proxies.forking import ForkError
 from proxies.guard import Guard, GuardError, GuardPlan
 from proxies.process_tree import adopt_orphans
 from proxies.spool import SpoolError
+from proxies.user_cache import cache_folder
 from proxies.worker import WorkerSettings
 
 
@@ -84,8 +84,9 @@ def _preload(settings: WorkerSettings) -> None:
     """Load what every worker will need, so that workers share it."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(settings.threads))  # numpy's own pool starts when it is imported
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "training-aware-nas"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))  # outlives a worker's TMPDIR
+    os.environ.setdefault(
+        "TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor")
+    )  # outlives a worker's TMPDIR
     for module in settings.preload:
         try:
             importlib.import_module(module)

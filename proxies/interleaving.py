@@ -30,8 +30,6 @@ AIM = 0.4
 where that is cheap."""
 CHEAP_SHARE, FINE = 0.25, 0.03
 """After this share of its time, a series whose interval is this fine and within the tolerance ends, too."""
-DRIFT_PER_TOLERANCE = 5 / 3
-"""The reference may be this many tolerances from its baseline: 5 % at the 3 % of a GPU, 17 % on a CPU."""
 BACK_OFF_SECONDS = 0.25
 """Pause before the second attempt; twice that before the third."""
 
@@ -57,6 +55,15 @@ class Attempt:
     verdict: Verdict
     conditions: Conditions
     reasons: tuple[str, ...]
+    drift: float | None = None
+    """How far the reference was from its baseline, relative to it; positive is slower. None: no baseline."""
+    is_off_baseline: bool = False
+    """Whether that is too far, which is then one of the reasons."""
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether its time of the reference can be trusted: nothing else is wrong with it."""
+        return len(self.reasons) == int(self.is_off_baseline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +152,17 @@ def _judged(
     verdict: Verdict, around: Conditions, *, backend: Backend, tolerance: float, baseline_ms: float | None
 ) -> Attempt:
     reasons = [*verdict.reasons, *around.complaints(counts_waiting=backend.counts_waiting)]
-    if baseline_ms is not None:
-        away = drift(verdict.reference_ms, baseline_ms)
-        if abs(away) > DRIFT_PER_TOLERANCE * tolerance:
-            reasons.append(
-                f"the reference took {verdict.reference_ms:.3g} ms, {away:+.0%} from its {baseline_ms:.3g} ms"
-            )
-    return Attempt(verdict=verdict, conditions=around, reasons=tuple(reasons))
+    if baseline_ms is None:
+        return Attempt(verdict=verdict, conditions=around, reasons=tuple(reasons))
+    away = drift(verdict.reference_ms, baseline_ms)
+    is_off = abs(away) > backend.pace.drift_per_tolerance * tolerance
+    if is_off:
+        reasons.append(
+            f"the reference took {verdict.reference_ms:.3g} ms, {away:+.0%} from its {baseline_ms:.3g} ms"
+        )
+    return Attempt(
+        verdict=verdict, conditions=around, reasons=tuple(reasons), drift=away, is_off_baseline=is_off
+    )
 
 
 def _series(

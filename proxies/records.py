@@ -8,12 +8,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, PositiveFloat
 
 from search_spaces.spec import Spec
 
 RECORD_SCHEMA = 2
 """Part of every key. Raised when a change of code changes what a training or a timing means."""
+TIMING_SCHEMA = 1
+"""Part of every timing's key. Raised when only timings change their meaning, so that trainings stay."""
 
 Status = Literal["ok", "infeasible", "oom", "timeout", "diverged", "stopped", "unstable", "error"]
 """How a job ended.
@@ -62,11 +64,14 @@ class TimeJob(Spec):
     settings: TimingSettings
     repeat: Annotated[int, Field(ge=0)] = 0
     """Counts further, independent timings of the same thing; 0 is the first."""
+    reference_ms: PositiveFloat | None = None
+    """The time of the reference that all timings of a run are scaled by; None: the worker's own baseline."""
 
     @property
     def key(self) -> str:
-        """What a timing is filed under: architecture, device with its software, settings."""
-        return _key("time", self.digest, self.hardware_fingerprint, self.settings.model_dump(), self.repeat)
+        """What a timing is filed under: architecture, device with its software, settings. Not the scale."""
+        settings = self.settings.model_dump()
+        return _key("time", TIMING_SCHEMA, self.digest, self.hardware_fingerprint, settings, self.repeat)
 
 
 class TrainJob(Spec):

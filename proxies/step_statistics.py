@@ -131,12 +131,3 @@ def is_steady(times_ms: Sequence[float], *, tolerance: float) -> bool:
 def drift(reference_ms: float, baseline_ms: float) -> float:
     """How far the reference is from its baseline, relative to the baseline; positive is slower."""
     return reference_ms / baseline_ms - 1
-
-
-def reference_baseline(reference_ms: Sequence[float]) -> float | None:
-    """The calibrated step time of the reference on one device under one set of settings.
-
-    The median of what accepted measurements saw, so that one that ran on a busy machine does not become the
-    standard for all later ones. None before the first.
-    """
-    return median(reference_ms) if reference_ms else None

@@ -7,7 +7,7 @@ what a device must offer in `backend`.
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,21 +16,15 @@ import torch
 from torch import nn
 
 from proxies.backend import Backend, PeakMemory
-from proxies.cpu_backend import CpuBackend
-from proxies.detection import Device
-from proxies.device_lock import exclusive
-from proxies.hardware import HardwareNotFoundError, ResolvedHardware, hardware_fingerprint
 from proxies.interleaving import (
     Attempt,
     BlockPlan,
-    StepTooSlowError,
     WarmUp,
     interleave,
     plan_blocks,
     warm_up,
 )
-from proxies.protocols import Diverged
-from proxies.records import Outcome, Status, TimeJob, TimingSettings, failure
+from proxies.records import TimingSettings
 from proxies.reference_network import REFERENCE
 from proxies.training_step import OPTIMIZER, TrainingStep
 from search_spaces.network import build
@@ -46,8 +40,11 @@ class StepTiming:
     reference_warm_up: WarmUp
     peak_memory: PeakMemory
     baseline_ms: float | None
+    """The calibrated time of the reference, which sets the scale; None: not known."""
     software: dict[str, Any]
     """Versions and switches in force while measuring."""
+    baseline_problem: str | None = None
+    """Why what was seen of the reference could not be kept, as a clause."""
 
     @property
     def best(self) -> Attempt:
@@ -89,6 +86,7 @@ class StepTiming:
             "reference": {"name": REFERENCE.name, "digest": REFERENCE.digest},
             "reference_ms": self.reference_ms,
             "reference_ms_from": "this measurement" if self.baseline_ms is None else "the baseline",
+            "baseline_problem": self.baseline_problem,
             "raw_step_ms": self.best.verdict.candidate_ms,
             "optimizer": OPTIMIZER,
             "block_steps": {"candidate": self.plan.candidate, "reference": self.plan.reference},
@@ -100,6 +98,7 @@ class StepTiming:
                 {
                     **asdict(attempt.verdict),
                     "reasons": list(attempt.reasons),
+                    "reference_drift": attempt.drift,
                     "conditions": attempt.conditions.document(),
                 }
                 for attempt in self.attempts
@@ -191,125 +190,8 @@ def _garbage_collection_off() -> Iterator[None]:
             gc.enable()
 
 
-def backend_for(device: Device) -> Backend:
-    """The backend that times on `device`.
-
-    Raises:
-        HardwareNotFoundError: torch does not see it, or this version cannot time on its kind.
-    """
-    if device.kind == "cpu":
-        return CpuBackend()
-    if device.kind == "tpu":
-        raise HardwareNotFoundError(
-            f"{device} is here, but this version does not time TPUs; use --hardware cpu"
-        )
-    from proxies.cuda_backend import CudaBackend
-
-    if device.kind == "rocm":
-        return CudaBackend(device)
-    import pynvml
-
-    pynvml.nvmlInit()
-    return CudaBackend(device, nvml=pynvml)
-
-
-def time_candidate(
-    job: TimeJob,
-    hardware: ResolvedHardware,
-    *,
-    device: Device | None = None,
-    backend: Backend | None = None,
-    lock: Callable[[str], AbstractContextManager[None]] = exclusive,
-    reference_baseline_ms: float | None = None,
-) -> Outcome:
-    """Time the job's architecture on `device` (default: the hardware's first), alone on it.
-
-    Status ok, unstable (interval kept, `reason` says why), oom, diverged, timeout (a step is too slow for the
-    budget) or error (the job is for other hardware). Everything else is raised. `lock` takes the device's
-    lock name; waiting for it is not in `Outcome.seconds`.
-
-    Raises:
-        HardwareNotFoundError: torch does not see the device.
-        DocumentError: the architecture of the job cannot be read.
-    """
-    from search_spaces.document import architecture_from_document
-
-    here = hardware_fingerprint(hardware, threads=job.settings.threads)
-    if here != job.hardware_fingerprint:
-        found = f"{hardware.device} with torch {hardware.torch_version}"
-        return failure(job, "error", f"this job is for other hardware than {found}; it was not timed")
-    device = device or hardware.device
-    arch = architecture_from_document(job.architecture)
-    backend = backend or backend_for(device)
-
-    def network() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return build(arch, job.settings.num_classes, resolution=job.settings.resolution)
-
-    with lock(device.lock_name):
-        start = backend.now()
-        try:
-            timing = measure_step(
-                network,
-                job.settings,
-                backend=backend,
-                rng=np.random.default_rng(int(job.key[:16], 16)),
-                channels=arch.input.channels,
-                reference_baseline_ms=reference_baseline_ms,
-            )
-        except (MemoryError, RuntimeError, Diverged, StepTooSlowError) as error:
-            status = _status(error)
-            what = (str(error).splitlines() or [type(error).__name__])[0][:300]
-            if status == "oom":
-                what = (
-                    f"out of memory at batch {job.settings.batch_size}, {job.settings.resolution} px: {what}"
-                )
-            return failure(job, status, what, backend.now() - start)
-    return _outcome(job, hardware, timing, backend.now() - start)
-
-
-def _status(error: Exception) -> Status:
-    """The status an exception of a measurement stands for; re-raised when it stands for none."""
-    if isinstance(error, Diverged):
-        return "diverged"
-    if isinstance(error, StepTooSlowError):
-        return "timeout"
-    if is_out_of_memory(error):
-        return "oom"
-    raise error
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the host or on a device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-
-
-def _outcome(job: TimeJob, hardware: ResolvedHardware, timing: StepTiming, seconds: float) -> Outcome:
-    metrics = {
-        "step_ms": timing.step_ms,
-        "step_ms_low": timing.step_ms_low,
-        "step_ms_high": timing.step_ms_high,
-        "step_ratio": timing.best.verdict.ratio,
-        "images_per_second": job.settings.batch_size / timing.step_ms * 1e3,
-    }
-    if timing.peak_memory.peak_bytes is not None:
-        metrics["peak_memory_bytes"] = float(timing.peak_memory.peak_bytes)
-    return Outcome(
-        key=job.key,
-        kind="time",
-        digest=job.digest,
-        status="ok" if timing.reason is None else "unstable",
-        reason=timing.reason,
-        metrics=metrics,
-        details={
-            "hardware": hardware.describe(),
-            "hardware_fingerprint": job.hardware_fingerprint,
-            "software": timing.software,
-            "settings": job.settings.model_dump(),
-            "method": timing.method(),
-        },
-        seconds=seconds,
-    )

@@ -39,7 +39,8 @@ class WorkerSettings:
 
     `timeout_seconds` counts from when a job starts working, its device lock held. `memory_limit_bytes` is
     what a job may add to an idle worker: address space on a CPU, resident memory where drivers map
-    terabytes. None means no limit. `preload` names modules that every worker has from its start.
+    terabytes. None means no limit. `baselines` holds the reference's times; None means the user's cache.
+    `preload` names modules that every worker has from its start.
     `runner` takes the place of the real work in tests and benchmarks.
     """
 
@@ -54,6 +55,7 @@ class WorkerSettings:
     max_processes: int = 32
     spool: Path | None = None
     keep_weights: Path | None = None
+    baselines: Path | None = None
     preload: tuple[str, ...] = ("torch", "search_spaces.network", "proxies.training")
     runner: JobRunner | None = None
 
@@ -85,7 +87,11 @@ class WorkerSettings:
         if self.runner is not None:
             return self.runner
         return CandidateRunner(
-            task=self.task, hardware=self.hardware, threads=self.threads, keep_weights=self.keep_weights
+            task=self.task,
+            hardware=self.hardware,
+            threads=self.threads,
+            keep_weights=self.keep_weights,
+            baselines=self.baselines,
         )
 
 
@@ -97,9 +103,10 @@ class CandidateRunner:
     hardware: "ResolvedHardware | None"
     threads: int = 1
     keep_weights: Path | None = None
+    baselines: Path | None = None
 
     def run(self, job: TimeJob | TrainJob, report: "Report") -> Outcome:
-        """Time or train; see `proxies.timing.time_candidate` and `Task.train`.
+        """Time or train; see `proxies.time_job.time_candidate` and `Task.train`.
 
         Raises:
             ValueError: the job needs a device or a task that this worker was not given.
@@ -113,12 +120,14 @@ class CandidateRunner:
     def _time(self, job: TimeJob) -> Outcome:
         import torch
 
-        from proxies.timing import time_candidate
+        from proxies.baselines import BaselineStore
+        from proxies.time_job import time_candidate
 
         if self.hardware is None:
             raise ValueError("this worker has no hardware to time on; give WorkerSettings a hardware")
         torch.set_num_threads(job.settings.threads)
-        return time_candidate(job, self.hardware, lock=_held_already)
+        store = BaselineStore(folder=self.baselines) if self.baselines else BaselineStore.of_user()
+        return time_candidate(job, self.hardware, lock=_held_already, baselines=store)
 
     def _train(self, job: TrainJob, report: "Report") -> Outcome:
         import torch

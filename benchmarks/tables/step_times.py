@@ -23,7 +23,8 @@ from proxies.device_lock import exclusive
 from proxies.hardware import ResolvedHardware, resolve_hardware, timing_settings
 from proxies.interleaving import StepTooSlowError
 from proxies.records import CompileMode, TimingSettings
-from proxies.timing import StepTiming, backend_for, is_out_of_memory, measure_step
+from proxies.time_job import backend_for
+from proxies.timing import StepTiming, is_out_of_memory, measure_step
 from search_spaces.architecture import Architecture, cost
 from search_spaces.document import load_architecture
 from search_spaces.network import build

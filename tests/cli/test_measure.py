@@ -43,10 +43,10 @@ def test_several_are_a_list_in_order(capsys, measured):
 
 def test_settings_are_passed_on(capsys, measured):
     options = ["--hardware", "cpu", "--resolution", 96, "--batch", 4, "--precision", "bf16"]
-    options += ["--memory-format", "contiguous", "--compile", "default", "--no-autotune"]
+    options += ["--memory-format", "contiguous", "--compile", "default", "--no-autotune", "--recalibrate"]
     assert run_here(capsys, "measure", "efficientnet-b0", *options).code == 0
     expected = {"hardware": "cpu", "resolution": 96, "batch": 4, "precision": "bf16"}
-    expected |= {"memory_format": "contiguous", "compile": "default", "autotune": False}
+    expected |= {"memory_format": "contiguous", "compile": "default", "autotune": False, "recalibrate": True}
     assert measured == [(["efficientnet-b0"], expected)]
 
 

@@ -10,7 +10,8 @@ from proxies.detection import Device
 from proxies.hardware import HardwareNotFoundError, resolve_hardware, timing_settings
 from proxies.records import TimingSettings
 from proxies.reference_network import REFERENCE
-from proxies.timing import backend_for, measure_step
+from proxies.time_job import backend_for
+from proxies.timing import measure_step
 from proxies.training_step import RUNS_BEFORE_CAPTURE, TrainingStep
 from search_spaces.network import build
 

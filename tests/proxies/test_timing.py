@@ -1,5 +1,4 @@
 import gc
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -8,13 +7,10 @@ from fake_device import FakeBackend
 from torch import nn
 
 from proxies.cpu_backend import CpuBackend
-from proxies.detection import Device, Machine
-from proxies.device_lock import exclusive
-from proxies.hardware import ResolvedHardware, hardware_fingerprint, resolve_hardware, timing_settings
 from proxies.protocols import Diverged
-from proxies.records import TimeJob, TimingSettings
+from proxies.records import TimingSettings
 from proxies.reference_network import REFERENCE
-from proxies.timing import is_out_of_memory, measure_step, time_candidate
+from proxies.timing import measure_step
 from proxies.training_step import TrainingStep
 from search_spaces.architecture import Architecture, Head, Stage, Stem
 from search_spaces.blocks.fused_mbconv import FusedMBConv
@@ -29,28 +25,6 @@ TINY = Architecture(
     head=Head(width=32),
 )
 SMALL = {"resolution": 32, "batch_size": 4, "num_classes": 10, "budget_seconds": 8.0, "tolerance": 0.5}
-
-
-@pytest.fixture
-def hardware() -> ResolvedHardware:
-    cpu = Device(kind="cpu", index=0, name="Some CPU")
-    machine = Machine(accelerators=(), cpu=cpu, torch_version="2.13.0")
-    return resolve_hardware("cpu", find=lambda: machine)
-
-
-def job(hardware: ResolvedHardware, arch: Architecture = TINY, **overrides: object) -> TimeJob:
-    settings = timing_settings(hardware.profile, arch, **{**SMALL, **overrides})
-    return TimeJob(
-        digest=arch.digest,
-        architecture=arch.to_document(),
-        hardware_fingerprint=hardware_fingerprint(hardware, threads=settings.threads),
-        settings=settings,
-    )
-
-
-@contextmanager
-def unlocked(device: str):
-    yield
 
 
 def measure(network, backend=None, **overrides):
@@ -188,129 +162,6 @@ def test_the_reference_that_does_not_fit_is_not_blamed_on_the_candidate():
     backend.fail = fail
     with pytest.raises(MemoryError, match="the reference network itself does not fit; lower --batch"):
         measure(Fragile(), backend)
-
-
-# --- one job ----------------------------------------------------------------------------------------------
-
-
-def test_a_candidate_is_really_timed_on_this_cpu(hardware):
-    threads = torch.get_num_threads()
-    outcome = time_candidate(job(hardware), hardware, lock=unlocked)
-    assert outcome.status in {"ok", "unstable"}, outcome.reason
-    metrics = outcome.metrics
-    assert 0 < metrics["step_ms_low"] <= metrics["step_ms"] <= metrics["step_ms_high"]
-    assert 0 < metrics["step_ratio"] < 1  # TINY is smaller than the reference
-    assert metrics["images_per_second"] == pytest.approx(4e3 / metrics["step_ms"])
-    details = outcome.details
-    assert details["hardware"]["profile"] == "cpu"
-    assert details["hardware"]["device"] == "Some CPU"
-    assert details["settings"]["resolution"] == 32
-    attempt = details["method"]["attempts"][-1]
-    assert attempt["conditions"]["cpu_share"] > 0
-    assert outcome.model_validate_json(outcome.model_dump_json()) == outcome
-    assert torch.get_num_threads() == threads
-
-
-def test_timing_leaves_the_random_state_of_torch_alone(hardware):
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    time_candidate(job(hardware), hardware, backend=FakeBackend(), lock=unlocked)
-    assert torch.equal(torch.rand(1), expected)
-
-
-def test_the_same_device_gives_the_same_outcome(hardware):
-    """On a device without noise an outcome is a function of the job."""
-    one, two = (
-        time_candidate(job(hardware), hardware, backend=FakeBackend(), lock=unlocked) for _ in range(2)
-    )
-    assert one == two
-    assert one.details["software"] == {"clock": "fake", "prepared": True}  # as it was while measuring
-    assert one.metrics == {
-        "step_ms": 10.0,
-        "step_ms_low": 10.0,
-        "step_ms_high": 10.0,
-        "step_ratio": 1.0,
-        "images_per_second": 400.0,
-        "peak_memory_bytes": 123.0,
-    }
-
-
-def test_the_device_is_locked_while_it_is_measured_and_not_before(hardware):
-    seen = []
-    backend = FakeBackend()
-    backend.fail = lambda step: seen.append("step") if seen[-1:] != ["step"] else None
-
-    @contextmanager
-    def lock(device: str):
-        seen.append(f"lock {device}")
-        yield
-        seen.append("unlock")
-
-    time_candidate(job(hardware), hardware, backend=backend, lock=lock)
-    assert seen == ["lock cpu", "step", "unlock"]
-
-
-def test_the_lock_is_the_devices_own_by_default(hardware, tmp_path, monkeypatch):
-    monkeypatch.setattr("proxies.device_lock.lock_folder", lambda: tmp_path / "locks")
-    time_candidate(job(hardware), hardware, backend=FakeBackend())
-    assert (tmp_path / "locks/cpu.lock").exists()
-    with exclusive("cpu", timeout_seconds=0):
-        pass
-
-
-def test_a_job_for_other_hardware_is_not_timed(hardware):
-    other = job(hardware).model_copy(update={"hardware_fingerprint": "0" * 64})
-    backend = FakeBackend()
-    outcome = time_candidate(other, hardware, backend=backend, lock=unlocked)
-    assert (outcome.status, outcome.metrics) == ("error", {})
-    assert "for other hardware than Some CPU with torch 2.13.0" in (outcome.reason or "")
-    assert backend.order == []
-
-
-OUT_OF_MEMORY = [
-    MemoryError(),
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
-]
-
-
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("at", [1, 3, 12])
-def test_running_out_of_memory_is_a_status_whenever_it_happens(hardware, error, at):
-    backend = FakeBackend()
-    candidates = []
-
-    def fail(step: object) -> None:
-        reference = candidates[0] if candidates else step
-        candidates.append(step) if not candidates or step is not reference else None
-        if step is not reference and len(candidates) > at:
-            raise error
-
-    backend.fail = fail
-    outcome = time_candidate(job(hardware), hardware, backend=backend, lock=unlocked)
-    assert (outcome.status, outcome.metrics) == ("oom", {})
-    what = (str(error).splitlines() or ["MemoryError"])[0]
-    assert outcome.reason == f"out of memory at batch 4, 32 px: {what}"
-
-
-def test_other_errors_are_not_taken_for_memory(hardware):
-    assert not is_out_of_memory(RuntimeError("shapes do not match"))
-    assert not is_out_of_memory(ValueError("DefaultCPUAllocator"))
-    backend = FakeBackend()
-
-    def fail(step: object) -> None:
-        raise RuntimeError("shapes do not match")
-
-    backend.fail = fail
-    with pytest.raises(RuntimeError, match="shapes do not match"):
-        time_candidate(job(hardware), hardware, backend=backend, lock=unlocked)
-
-
-def test_a_step_too_slow_for_the_budget_is_a_timeout(hardware):
-    outcome = time_candidate(job(hardware), hardware, backend=FakeBackend(real_step_ms=4000.0), lock=unlocked)
-    assert outcome.status == "timeout"
-    assert "an interval does not fit into the budget" in (outcome.reason or "")
 
 
 def test_a_real_measurement_on_the_cpu_agrees_with_itself():
