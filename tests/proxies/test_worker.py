@@ -139,10 +139,10 @@ def test_a_job_without_what_it_needs_is_refused() -> None:
 
 def test_a_timing_for_other_hardware_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also: the device's lock, which the worker holds already, is not asked for again."""
-    from proxies import timing
+    from proxies import time_job
     from proxies.detection import Device
 
-    monkeypatch.setattr(timing, "exclusive", None)
+    monkeypatch.setattr(time_job, "exclusive", None)
     cpu = Device(kind="cpu", index=0, name="test")
     hardware = ResolvedHardware(profile=load_profile("cpu"), devices=(cpu,), torch_version=torch.__version__)
     wrong = TimeJob(
