@@ -32,6 +32,7 @@ COMMANDS = {
     "show": ("cli.runs:show", "Results"),
     "pareto": ("cli.runs:pareto", "Results"),
     "export": ("cli.export:export", "Results"),
+    "report": ("cli.report:report", "Results"),
     "scale": ("cli.scale:scale", "Networks and hardware"),
     "measure": ("cli.measure:measure", "Networks and hardware"),
     "bench": ("cli.bench:bench", "Networks and hardware"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nas.scaling import scale_to_size as scale_to_size
     from proxies.protocols import Task as Task
     from results.pareto import Objective as Objective
+    from results.report.page import write_report as write_report
     from results.run import Run as Run
     from results.run import load_run as load_run
     from search_spaces.architecture import Architecture as Architecture
@@ -84,6 +85,7 @@ _PLACES = {
     "stage": "search_spaces.builders",
     "stage_of_runs": "search_spaces.builders",
     "use": "search_spaces.choice",
+    "write_report": "results.report.page",
 }
 
 __all__ = sorted(_PLACES)

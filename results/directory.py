@@ -34,9 +34,10 @@ from results.text import dump_yaml
 ROOT = Path("runs")
 CONFIG_NAME = "run.yaml"
 LEDGER_NAME = "ledger.sqlite"
+LOCK_NAME = "lock"
+LOG_NAME = "log.jsonl"
 LATEST = "latest"
 
-_LOCK_NAME = "lock"
 _PLACE = "configuration of the run"
 _MAX_HINT = 80
 
@@ -75,7 +76,7 @@ class RunDirectory:
         """
         plain, text = _checked(config)
         path = _make_directory(out, hint=hint, root=root, clock=clock)
-        with _released_on_error(DirectoryLock(path / _LOCK_NAME, clock=clock)) as lock:
+        with _released_on_error(DirectoryLock(path / LOCK_NAME, clock=clock)) as lock:
             _refuse_occupied(path)
             check_writable(path, min_free_bytes=min_free_bytes)
             write_atomically(path / CONFIG_NAME, text)
@@ -99,7 +100,7 @@ class RunDirectory:
         """
         path = path.resolve()
         config = read_config(path)
-        with _released_on_error(DirectoryLock(path / _LOCK_NAME, clock=clock)) as lock:
+        with _released_on_error(DirectoryLock(path / LOCK_NAME, clock=clock)) as lock:
             for folder in (path, path / "architectures"):
                 remove_leftovers(folder)
             check_writable(path, min_free_bytes=min_free_bytes)
@@ -135,7 +136,7 @@ class RunDirectory:
             ValueError: `data` is not plain JSON.
         """
         entry = {"time": self._clock(), "event": event} | plain_json(data or {}, f"log entry {event}")
-        path = self.path / "log.jsonl"
+        path = self.path / LOG_NAME
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         try:
             with path.open("a+b") as file:
@@ -272,7 +273,7 @@ def _refuse_occupied(path: Path) -> None:
         raise RunError(
             f"{path} holds a run already; continue it with nas resume {path}, or choose another --out"
         )
-    others = sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK_NAME)
+    others = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_NAME)
     if others:
         raise RunError(f"{path} is not empty ({others[0]}); choose another --out")
 

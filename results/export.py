@@ -30,7 +30,7 @@ def architecture_text(candidate: CandidateResult, run: Run) -> str:
     from search_spaces.text import dump
 
     document = candidate.architecture
-    document.setdefault("name", _architecture_name(candidate, run))
+    document.setdefault("name", architecture_name(candidate, run))
     # The key order a person expects: what it is called, what it is, how to train it.
     ordered = {key: document.pop(key) for key in ("schema", "name", "notes") if key in document} | document
     place = f"export of candidate {candidate.id}"
@@ -137,7 +137,7 @@ def _measurement(record: Record) -> dict[str, Any]:
     }
 
 
-def _architecture_name(candidate: CandidateResult, run: Run) -> str:
+def architecture_name(candidate: CandidateResult, run: Run) -> str:
     """A name that documents allow: the run's, as far as its characters go, and the candidate's number."""
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", run.name).lstrip("._+-") or "run"
     ending = f"-{candidate.id:04d}"

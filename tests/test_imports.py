@@ -32,7 +32,7 @@ def test_the_probe_sees_what_is_loaded():
     [
         "import nas",
         LIGHT_NAMES,
-        "import results, results.run, results.export, results.ledger",
+        "import results, results.run, results.export, results.ledger, results.report.page",
         "import search_spaces, search_spaces.space_document, search_spaces.registry",
         "import proxies.records, proxies.hardware, proxies.detection",
         "import cli.main",
