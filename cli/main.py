@@ -34,6 +34,7 @@ COMMANDS = {
     "export": ("cli.export:export", "Results"),
     "report": ("cli.report:report", "Results"),
     "scale": ("cli.scale:scale", "Networks and hardware"),
+    "train": ("cli.train:train", "Networks and hardware"),
     "measure": ("cli.measure:measure", "Networks and hardware"),
     "bench": ("cli.bench:bench", "Networks and hardware"),
     "doctor": ("cli.doctor:doctor", "Networks and hardware"),

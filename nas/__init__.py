@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from nas.scaling import load_rule as load_rule
     from nas.scaling import scale as scale
     from nas.scaling import scale_to_size as scale_to_size
+    from nas.training.api import Trained as Trained
+    from nas.training.api import resume_training as resume_training
+    from nas.training.api import train as train
+    from nas.training.plan import TrainingChanges as TrainingChanges
     from proxies.protocols import Task as Task
     from results.pareto import Objective as Objective
     from results.report.page import write_report as write_report
@@ -59,6 +63,8 @@ _PLACES = {
     "Space": "search_spaces.space",
     "TargetReward": "nas.reward",
     "Task": "proxies.protocols",
+    "Trained": "nas.training.api",
+    "TrainingChanges": "nas.training.plan",
     "WeightedProduct": "nas.reward",
     "block_run": "search_spaces.builders",
     "build": "search_spaces.network",
@@ -77,6 +83,7 @@ _PLACES = {
     "one_of": "search_spaces.choice",
     "ref": "search_spaces.choice",
     "resume": "nas.api",
+    "resume_training": "nas.training.api",
     "scale": "nas.scaling",
     "scale_to_size": "nas.scaling",
     "search": "nas.api",
@@ -84,6 +91,7 @@ _PLACES = {
     "squeeze_excite": "search_spaces.builders",
     "stage": "search_spaces.builders",
     "stage_of_runs": "search_spaces.builders",
+    "train": "nas.training.api",
     "use": "search_spaces.choice",
     "write_report": "results.report.page",
 }

@@ -22,6 +22,7 @@ class Interruption:
 
     grace_seconds: float = GRACE_SECONDS
     clock: Callable[[], float] = time.monotonic
+    signal: int | None = None
     _since: float | None = None
 
     @property
@@ -46,18 +47,24 @@ class Interruption:
 
 
 @contextmanager
-def noting_interrupts(interruption: Interruption) -> Iterator[None]:
-    """Note SIGINT while this lasts. A program that ignores the signal, or another thread, is left alone."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
+def noting_interrupts(
+    interruption: Interruption, signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
+) -> Iterator[None]:
+    """Note `signals` while this lasts. A program that ignores one, or another thread, is left alone."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def note(number: int, frame: FrameType | None) -> None:
+        interruption.signal = number
         interruption.request()
 
-    signal.signal(signal.SIGINT, note)
+    before = {number: signal.getsignal(number) for number in signals}
+    taken = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in taken:
+        signal.signal(number, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in taken.items():
+            signal.signal(number, handler)

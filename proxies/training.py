@@ -21,11 +21,12 @@ def seeded_build(
     seed: int,
     dropout: float | None = None,
     drop_path: float | None = None,
+    resolution: int | None = None,
 ) -> Network:
     """Build `arch` with weights that depend on `seed` alone; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(arch, num_classes, dropout=dropout, drop_path=drop_path)
+        return build(arch, num_classes, dropout=dropout, drop_path=drop_path, resolution=resolution)
 
 
 def train_classifier(

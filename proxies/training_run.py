@@ -46,8 +46,9 @@ class TrainingState(NamedTuple):
 class TrainingRun:
     """One network in training. Make it, and use it, within `numerics.training_numerics`.
 
-    `resolution`: pixels at which it is evaluated, and trained where no progressive schedule says otherwise;
-    default: the images as they are. `compiled`: through torch.compile, anew for every image size.
+    `resolution`: pixels at which it is evaluated; default: the images as they are. `train_resolution`: at
+    which it is trained where no progressive schedule says otherwise; default: the same. `compiled`: through
+    torch.compile, anew for every image size.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class TrainingRun:
         seed: int,
         device: torch.device,
         resolution: int | None = None,
+        train_resolution: int | None = None,
         compiled: bool = False,
         parallel: Parallel | None = None,
     ) -> None:
@@ -69,14 +71,15 @@ class TrainingRun:
         self.step = 0
         self._recipe, self._device, self._seed = recipe, device, seed
         self._resolution = resolution or splits.resolution
+        self._train_resolution = train_resolution or self._resolution
         self._parallel = parallel
         self.network = network.to(device, memory_format=memory_format(recipe))  # type: ignore[call-overload]
         self._forward: Any = self.network if parallel is None else parallel.wrap(self.network)
         if compiled:
             self._forward = torch.compile(self._forward)
         self._ema = averaged(self.network, recipe.ema) if recipe.ema is not None else None
-        self._standard = Standardisation.of(splits.train)
-        self._feed = Feed(splits.train, standard=self._standard, recipe=recipe, device=device)
+        self.standard = Standardisation.of(splits.train)
+        self._feed = Feed(splits.train, standard=self.standard, recipe=recipe, device=device)
         self._generator = torch.Generator().manual_seed(seed)
         self._augment = Augmentation(recipe, self._generator) if recipe.flip or recipe.shift else None
         self._optimizer = make_optimizer(self.network, recipe)
@@ -84,7 +87,7 @@ class TrainingRun:
         self._position = 0
         self._epoch_state = self._generator.get_state()
         self._order_N = torch.empty(0, dtype=torch.int64)
-        self._has_own_size = recipe.progressive is not None or self._resolution != splits.resolution
+        self._has_own_size = recipe.progressive is not None or self._train_resolution != splits.resolution
         _check_distortions(recipe, splits)
 
     @property
@@ -95,7 +98,7 @@ class TrainingRun:
     @property
     def settings(self) -> StageSettings:
         """What holds at the next step."""
-        return self._recipe.stage_settings(self.stage, self._resolution)
+        return self._recipe.stage_settings(self.stage, self._train_resolution)
 
     @property
     def learning_rate(self) -> float:
@@ -141,7 +144,7 @@ class TrainingRun:
             self.evaluated,
             split,
             self._recipe,
-            standard=self._standard,
+            standard=self.standard,
             device=self._device,
             resolution=self._resolution,
         )

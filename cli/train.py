@@ -1,0 +1,197 @@
+"""`nas train`: a network trained in full."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import ExitCode
+from cli.options import (
+    COMPLETE_ARCHITECTURE,
+    COMPLETE_HARDWARE,
+    DURATION,
+    AllowPlugins,
+    Json,
+    completed_from,
+    load_plugins,
+)
+from cli.output import Column, note, write_json, write_line, write_table
+from cli.values import format_count, format_duration
+
+if TYPE_CHECKING:
+    from nas.training.api import Trained
+    from nas.training.plan import TrainingChanges
+    from nas.training.progress import TrainingProgress
+
+
+def _recipes() -> list[str]:
+    from proxies.recipe_document import recipe_names
+
+    return recipe_names()
+
+
+def _schedules() -> list[str]:
+    from proxies.progressive import preset_names
+
+    return ["none", *preset_names()]
+
+
+def train(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCH",
+            help="A shipped architecture, a YAML file, or with --resume a training's directory.",
+            autocompletion=COMPLETE_ARCHITECTURE,
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="A source such as digits, a folder, a .parquet file, hub:NAME."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to keep it; default: trained/ARCH.")
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="effnetv2, adamw, quick, ..., or a YAML file.",
+            autocompletion=completed_from(_recipes),
+        ),
+    ] = "adamw",
+    progressive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Image size and regularisation that rise: paper/s, ..., or none.",
+            autocompletion=completed_from(_schedules),
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Warm-up and decay keep their shares; default: the recipe's.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=2, help="The learning rate goes with it; default: the recipe's.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Parts that a batch is worked off in; default: the recipe's.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak; default: the recipe's.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Pixels; default: the recipe's, else the architecture's.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="P", help="fp32, tf32, bf16 or fp16; default: the profile's.")
+    ] = None,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Through torch.compile.")
+    ] = None,
+    hardware: Annotated[
+        str,
+        typer.Option(metavar="NAME_OR_FILE", help="What to train on.", autocompletion=COMPLETE_HARDWARE),
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of a CPU; default: all.")] = None,
+    checkpoint_every: Annotated[
+        float | None, typer.Option(**DURATION, help="Time between checkpoints; default: 10m.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    as_json: Json = False,
+    allow_plugins: AllowPlugins = False,
+) -> None:
+    """Train a network in full: its weights, its accuracy, and logs, in one directory."""
+    from nas.training import api
+
+    load_plugins(allow_plugins)
+    seconds = api.CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
+    if resume:
+        _refuse_beside_resume(data=data, out=out)
+
+        def start(progress: "TrainingProgress") -> "Trained":
+            return api.resume_training(name, checkpoint_seconds=seconds, progress=progress)
+    else:
+        if data is None:
+            raise ValueError("say what to train on: --data digits, a folder, a .parquet file or hub:NAME")
+        changes = _changes(
+            epochs=epochs,
+            batch_size=batch,
+            learning_rate=learning_rate,
+            accumulate=accumulate,
+            precision=precision,
+            progressive=progressive,
+            resolution=resolution,
+            compile=compiled,
+        )
+
+        def start(progress: "TrainingProgress") -> "Trained":
+            return api.train(
+                name,
+                data=data,
+                out=out or Path("trained") / Path(name).stem,
+                recipe=recipe,
+                changes=changes,
+                hardware=hardware,
+                seed=seed,
+                threads=threads,
+                checkpoint_seconds=seconds,
+                progress=progress,
+            )
+
+    _put(_supervised(start), as_json)
+
+
+def _changes(**given: Any) -> "TrainingChanges":
+    from nas.training.plan import TrainingChanges
+
+    return TrainingChanges(**given)
+
+
+def _refuse_beside_resume(**given: object) -> None:
+    for key, value in given.items():
+        if value is not None:
+            raise ValueError(f"--resume goes on with what was started; leave out --{key}")
+
+
+def _supervised(start: "Callable[[TrainingProgress], Trained]") -> "Trained":
+    """A training with its progress on stderr, and its early end told."""
+    import signal
+
+    from cli.training_progress import showing_training
+    from nas.training.loop import TrainingInterruptedError
+
+    try:
+        with showing_training() as progress:
+            return start(progress)
+    except TrainingInterruptedError as stop:
+        note(stop)
+        is_terminated = stop.signal == signal.SIGTERM
+        raise typer.Exit(ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED) from None
+
+
+def _put(trained: "Trained", as_json: bool) -> None:
+    result = trained.result
+    if as_json:
+        write_json({"path": str(trained.path), **result})
+        return
+    best, test = result["best"], result["test"]
+    write_table(
+        [Column("images"), *(Column(title, is_number=True) for title in ("count", "top-1", "top-5", "loss"))],
+        [
+            _row("validation", result["images"]["validation"], best, best["validation_loss"]),
+            _row("test", test["images"], test, test["loss"]),
+        ],
+    )
+    write_line()
+    took = format_duration(result["train_seconds"])
+    write_line(
+        f"best of {result['last']['epoch']:g} epochs: epoch {best['epoch']:g}; "
+        f"{format_count(result['params'])} parameters; trained for {took} "
+        f"on {result['hardware']['device']}, {result['precision']}, {result['resolution']} px"
+    )
+    note(f"weights: {trained.path / 'best.safetensors'}; logs: {trained.path / 'epochs.csv'}")
+
+
+def _row(images: str, count: int, found: dict[str, Any], loss: float) -> tuple[str, ...]:
+    return images, format_count(count), f"{found['top1']:.4f}", f"{found['top5']:.4f}", f"{loss:.4f}"
