@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from results.report.page import write_report as write_report
     from results.run import Run as Run
     from results.run import load_run as load_run
+    from results.run import load_runs as load_runs
     from search_spaces.architecture import Architecture as Architecture
     from search_spaces.architecture import cost as cost
     from search_spaces.builders import block_run as block_run
@@ -75,6 +76,7 @@ _PLACES = {
     "load_architecture": "search_spaces.document",
     "load_rule": "nas.scaling",
     "load_run": "results.run",
+    "load_runs": "results.run",
     "load_space": "search_spaces.space_document",
     "mbconv": "search_spaces.builders",
     "measure": "nas.api",

@@ -26,7 +26,8 @@ class CandidateResult:
     `status` is that of its first failed outcome; else `skipped` or `infeasible` where a decision ended its
     evaluation; else `pending` while something is missing; else `unstable` when its step time is; else `ok`.
     `metrics` are those of its last good timing and the mean over its `num_seeds` trainings; what was not
-    measured is absent. `copied_from` names other runs that measured part of it.
+    measured is absent. `copied_from` names other runs that measured part of it. `finished_at` is when the
+    outcome that settled it was filed, in seconds since 1970; None for pending ones and those turned away.
     """
 
     id: int
@@ -41,6 +42,7 @@ class CandidateResult:
     num_seeds: int
     seconds: float
     copied_from: tuple[str, ...]
+    finished_at: float | None
     candidate: Candidate = field(repr=False)
 
     @property
@@ -73,6 +75,10 @@ class CandidateResult:
         if name in _COST_NAMES:
             return int(getattr(self.cost, name))
         return self.metrics.get(name)
+
+    def get(self, name: str) -> float | None:
+        """`value`, under the name that mappings have, so that rewards take candidates too."""
+        return self.value(name)
 
     def values(self, names: Iterable[str]) -> dict[str, float | None]:
         """Several of them: a point for `results.pareto`."""
@@ -123,6 +129,7 @@ def _result(
         metrics=_means(trainings) | _timing(outcomes),
         num_seeds=len(trainings),
         seconds=sum(outcome.seconds for outcome in outcomes),
+        finished_at=_finished_at(records, jobs),
         copied_from=tuple(sorted({record.origin for record in records if record.origin is not None})),
         candidate=candidate,
     )
@@ -145,6 +152,17 @@ def _status(
     if timing is not None and timing.status == "unstable":
         return "unstable", timing.reason
     return "ok", None
+
+
+def _finished_at(records: list[Record], jobs: Mapping[str, int]) -> float | None:
+    """When the first failure came in, or the last outcome that was missing; later repeats do not count."""
+    missing = dict(jobs)
+    for record in records:
+        outcome = record.outcome
+        missing[outcome.kind] = missing.get(outcome.kind, 0) - 1
+        if outcome.status in _NOT_MEASURED or max(missing.values()) <= 0:
+            return record.recorded_at
+    return None
 
 
 def _best_timing(outcomes: list[Outcome]) -> Outcome | None:

@@ -37,6 +37,7 @@ LEDGER_NAME = "ledger.sqlite"
 LOCK_NAME = "lock"
 LOG_NAME = "log.jsonl"
 LATEST = "latest"
+LOG_NAME = "log.jsonl"
 
 _PLACE = "configuration of the run"
 _MAX_HINT = 80

@@ -62,6 +62,14 @@ class SkipDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of time in which a search wrote: its start in seconds since 1970, its length in seconds."""
+
+    started_at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedOutcome:
     """An outcome as a row (`OUTCOME_COLUMNS`), as canonical JSON, and the checksum of that."""
 

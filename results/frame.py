@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from results.candidate import CandidateResult
 
 if TYPE_CHECKING:
     import pandas as pd
+    from _typeshed import DataclassInstance
 
 _FIRST = ("id", "digest", "status", "accuracy", "step_ms", "step_ms_low", "step_ms_high", "params", "macs")
 _THEN = (
@@ -60,6 +62,14 @@ def frame(results: Sequence[CandidateResult]) -> "pd.DataFrame":
     rows = [row(result, names) for result in results]
     series = {name: pd.Series([entry[name] for entry in rows], dtype=_dtype(name)) for name in names}
     return pd.DataFrame(series)
+
+
+def frame_of(kind: type["DataclassInstance"], values: Sequence[Any]) -> "pd.DataFrame":
+    """A row per value; the columns are the fields of `kind`, there also when there are no values."""
+    import pandas as pd
+
+    names = [field.name for field in fields(kind)]
+    return pd.DataFrame([{name: getattr(value, name) for name in names} for value in values], columns=names)
 
 
 def csv_text(results: Sequence[CandidateResult]) -> str:

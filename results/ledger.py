@@ -20,6 +20,7 @@ from results.entries import (
     EncodedOutcome,
     Record,
     SkipDecision,
+    Span,
     decode_candidate,
     decode_outcome,
     decode_payload,
@@ -250,6 +251,11 @@ class Ledger:
         """Wall time of all sessions that wrote here, each up to its last write."""
         ((seconds,),) = self._rows("SELECT total(seconds) FROM sessions")
         return float(seconds)
+
+    def sessions(self) -> tuple[Span, ...]:
+        """When searches wrote here, oldest first."""
+        rows = self._rows("SELECT started_at, seconds FROM sessions ORDER BY id")
+        return tuple(Span(started_at=started_at, seconds=seconds) for started_at, seconds in rows)
 
     def integrity_check(self) -> tuple[str, ...]:
         """What is wrong with the file, one sentence each; empty when it is sound.

@@ -1,30 +1,34 @@
 """A run to look at: what a search found, also while it is still going on, on any machine."""
 
-import difflib
-import gc
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.candidate import FAILED, CandidateResult, join
-from results.directory import LATEST, LEDGER_NAME, ROOT, RunDirectory, list_runs, read_config
-from results.entries import Record
-from results.errors import RunError
+from results.candidate import FAILED, CandidateResult
+from results.contents import read_contents
+from results.directory import LEDGER_NAME, ROOT, RunDirectory, list_runs
+from results.entries import Record, Span
+from results.errors import ResultsError, RunError
+from results.finding import find_run
 from results.ledger import Ledger
-from results.pareto import DEFAULT_OBJECTIVES, Objective, default_reference, hypervolume, non_dominated
+from results.pareto import Objective, default_reference, hypervolume, non_dominated
+from results.selection import Reward, highest_reward, knee, within
+from results.timeline import Moment, timeline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Run", "RunDirectory", "list_runs", "load_run"]
+    from results.choices import Choices
+    from search_spaces.architecture import Architecture
+    from search_spaces.network import Network
+    from search_spaces.space import Space
+
+__all__ = ["Run", "RunDirectory", "find_run", "list_runs", "load_run", "load_runs"]
 
 MIN_ACCEPTED = 3
 """With fewer accepted step times than this, provisional ones are shown on the front too."""
-
-_DEFAULT_JOBS = {"time": 1, "train": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class Run:
     objectives: tuple[Objective, ...]
     results: tuple[CandidateResult, ...] = field(repr=False)
     wall_seconds: float
+    sessions: tuple[Span, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -122,24 +127,92 @@ class Run:
         names = [objective.name for objective in chosen]
         return hypervolume([result.values(names) for result in self.pareto(chosen)], chosen, corner)
 
-    def best(self, reward: Callable[[CandidateResult], float | None]) -> CandidateResult | None:
-        """The measured candidate of the highest reward, the earlier of equals; None when none has one.
+    def best(
+        self, reward: Reward | None = None, *, limit: Mapping[str, float] | None = None
+    ) -> CandidateResult | None:
+        """The network to take; None when there is none.
+
+            run.best(nas.WeightedProduct())         the highest reward: a function of a candidate
+            run.best(limit={"step_ms": 20})         the best first objective among those as good as the limit
+            run.best()                              the knee of the front: see `results.selection.knee`
+
+        `limit` is the worst that is good enough, by name; it may come with a reward.
 
         Raises:
-            ValueError: a reward is not finite.
+            ValueError: a reward or a limit is not finite, or a limited quantity has no known direction.
         """
-        best: tuple[float, CandidateResult] | None = None
-        for result in self._eligible(self.objectives):
-            score = reward(result)
-            if score is None:
-                continue
-            if not math.isfinite(score):
-                raise ValueError(
-                    f"the reward of candidate {result.id} is {score}; return a finite number or None"
-                )
-            if best is None or score > best[0]:
-                best = (score, result)
-        return best[1] if best else None
+        eligible = self._eligible(self.objectives)
+        if reward is None and limit is None:
+            return knee(self.pareto(), self.objectives)
+        kept = eligible if limit is None else within(eligible, limit, self.objectives)
+        return highest_reward(kept, reward or self._first_objective)
+
+    def timeline(self, reference: Mapping[str, float] | None = None) -> "pd.DataFrame":
+        """How the search stood after each evaluation; columns as the fields of `results.timeline.Moment`."""
+        from results.frame import frame_of
+
+        return frame_of(Moment, self.moments(reference))
+
+    def moments(self, reference: Mapping[str, float] | None = None) -> tuple[Moment, ...]:
+        """`timeline` as values."""
+        corner = reference if reference is not None else self.reference()
+        return timeline(self.results, self.objectives, corner, self.sessions)
+
+    def choices(self, space: "Space | None" = None) -> "Choices":
+        """What was chosen in each measured candidate, place by place; see `results.choices`.
+
+        `space` is the one that was searched; by default it is loaded by the name that the run has for it.
+        """
+        from results.choices import choices
+
+        return choices(self._measured(), space or self._space())
+
+    def importance(
+        self,
+        quantities: Sequence[str] = ("accuracy", "step_ms"),
+        *,
+        space: "Space | None" = None,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
+        """Which choices explain accuracy and step time; columns as in `results.importance.Importance`.
+
+        Of more than 1,000 measured candidates an even selection of 1,000 is looked at.
+
+        Raises:
+            ValueError: fewer than 20 candidates have a quantity.
+        """
+        from results.frame import frame_of
+        from results.importance import Importance, importances
+
+        rows = importances(self._measured(), quantities, space or self._space(), seed=seed)
+        return frame_of(Importance, rows)
+
+    def predictor_quality(self) -> "pd.DataFrame":
+        """How well the search's own predictors did on what they had not seen, as the search noted it.
+
+        A row for each note and quantity: `evaluated` (candidates then), `quantity`, and the figures noted.
+        Empty where the run has no such notes: its strategy has no predictors.
+        """
+        from results.predictor_notes import predictor_notes
+
+        return predictor_notes(self.path)
+
+    def architecture(self, id_or_digest: int | str) -> "Architecture":
+        """The network of a candidate as a value, of the same digest.
+
+        Raises:
+            RunError: no such candidate, as `candidate`.
+            DocumentError: its blocks are a plug-in's that is not loaded here.
+        """
+        from search_spaces.document import architecture_from_document
+
+        return architecture_from_document(self.candidate(id_or_digest).architecture)
+
+    def build(self, id_or_digest: int | str, num_classes: int = 1000) -> "Network":
+        """The network of a candidate as a torch module, freshly initialised; see `nas.build`."""
+        from search_spaces.network import build
+
+        return build(self.architecture(id_or_digest), num_classes)
 
     def summary(self) -> dict[str, Any]:
         """The result of a search as plain JSON.
@@ -171,9 +244,22 @@ class Run:
             return self.objectives
         return tuple(Objective.parse(each) if isinstance(each, str) else each for each in objectives)
 
+    def _first_objective(self, result: CandidateResult) -> float | None:
+        value = result.value(self.objectives[0].name)
+        return None if value is None else -self.objectives[0].sign * value
+
+    def _measured(self) -> list[CandidateResult]:
+        return [result for result in self.results if result.is_measured]
+
+    def _space(self) -> "Space | None":
+        """The space that was searched, where it can be loaded here by the name that the run has for it."""
+        from results.choices import load_searched_space
+
+        return load_searched_space(self.config)
+
     def _eligible(self, objectives: Sequence[Objective]) -> list[CandidateResult]:
         """Who may be on a front: measured ones, provisional only where they matter not or are needed."""
-        measured = [result for result in self.results if result.is_measured]
+        measured = self._measured()
         if not any(objective.name.startswith("step_") for objective in objectives):
             return measured
         accepted = [result for result in measured if not result.is_provisional]
@@ -190,17 +276,23 @@ def load_run(run: str | Path, *, root: Path = ROOT) -> Run:
     return _load(find_run(run, root=root))
 
 
-def find_run(run: str | Path, *, root: Path = ROOT) -> Path:
-    """The directory of a run, links resolved; see `load_run`."""
-    for path in (Path(run), root / run):
-        if path.is_dir():
-            return path.resolve()
-    names = [path.name for path in list_runs(root)]
-    near = difflib.get_close_matches(Path(run).name, [*names, LATEST], n=3)
-    hint = (
-        f"did you mean {' or '.join(near)}?" if near else f"{root} holds {', '.join(names[:3]) or 'no runs'}"
-    )
-    raise RunError(f"no run {str(run)!r} ({hint}); give a directory, a name under {root}, or {LATEST}")
+def load_runs(*runs: str | Path, root: Path = ROOT) -> tuple[Run, ...]:
+    """Several runs, each as `load_run` takes it; without arguments all under `root`, newest first.
+
+    Of those that were not named, ones that cannot be read are left out with a warning.
+
+    Raises:
+        RunError, LedgerError: as `load_run`, for runs that were named.
+    """
+    if runs:
+        return tuple(load_run(run, root=root) for run in runs)
+    loaded = []
+    for path in list_runs(root):
+        try:
+            loaded.append(_load(path.resolve()))
+        except ResultsError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    return tuple(loaded)
 
 
 def member_summary(result: CandidateResult) -> dict[str, Any]:
@@ -211,50 +303,15 @@ def member_summary(result: CandidateResult) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Run:
-    config = read_config(path)
-    jobs = config.get("jobs_per_candidate") or _DEFAULT_JOBS
-    results: tuple[CandidateResult, ...] = ()
-    wall_seconds = 0.0
-    # A search that has only just begun has no ledger yet.
-    if (path / LEDGER_NAME).exists():
-        reading = Ledger.open(path / LEDGER_NAME, read_only=True)
-        with _without_collection(), reading as ledger, ledger.snapshot():
-            records = ledger.records(with_details=False)
-            results = join(ledger.candidates(), records, ledger.decisions(), jobs_per_candidate=jobs)
-            wall_seconds = ledger.wall_seconds()
+    contents = read_contents(path)
     return Run(
         path=path,
-        config=config,
-        objectives=_read_objectives(config, path),
-        results=results,
-        wall_seconds=wall_seconds,
+        config=contents.config,
+        objectives=contents.objectives,
+        results=contents.results,
+        wall_seconds=contents.wall_seconds,
+        sessions=contents.sessions,
     )
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Python's search for cycles, off meanwhile: values of a ledger have none, and looking for them among
-    100,000 took 40 % of the time of a load.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _read_objectives(config: Mapping[str, Any], path: Path) -> tuple[Objective, ...]:
-    entries = config.get("objectives")
-    if not entries:
-        return DEFAULT_OBJECTIVES
-    try:
-        return tuple(
-            Objective.parse(entry) if isinstance(entry, str) else Objective(**entry) for entry in entries
-        )
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{path}/run.yaml: objectives: {error}; each is a name and a direction") from error
 
 
 def _display(path: Path) -> str:

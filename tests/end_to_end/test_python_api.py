@@ -67,6 +67,13 @@ def test_the_front_is_over_the_objectives_that_were_asked_for(run: Run) -> None:
 
 
 @pytest.mark.xdist_group("api")
+def test_a_candidate_is_built_from_its_run(run: Run) -> None:
+    network = run.build(2, num_classes=3)
+    assert sum(p.numel() for p in network.parameters()) == nas.cost(run.architecture(2), 32, 3).params
+    assert run.timeline().evaluated.tolist() == [1, 2, 3]
+
+
+@pytest.mark.xdist_group("api")
 def test_weights_are_kept_when_asked_for(run: Run) -> None:
     from safetensors.torch import load_file
 

@@ -15,10 +15,11 @@ from recorded import LAW, add_candidate, architecture, timing, training
 from results.candidate import join
 from results.directory import RunDirectory
 from results.entries import Candidate, Record, SkipDecision
-from results.errors import RunError
+from results.errors import LedgerError, RunError
 from results.frame import COLUMNS
 from results.pareto import Objective, dominates
-from results.run import load_run
+from results.run import load_run, load_runs
+from results.selection import knee
 from search_spaces.cost import NO_COST
 
 REPOSITORY = Path(__file__).parents[2]
@@ -258,6 +259,73 @@ def test_the_best_by_a_reward(root):
         run.best(lambda result: float("inf"))
 
 
+def test_the_best_within_a_limit_and_at_the_knee(root):
+    run = load_run(make_run(root, FIVE, config={"objectives": ["accuracy", "step_ms"]}))
+    assert run.best(limit={"step_ms": 25.0}).id == 4
+    assert run.best(limit={"step_ms": 5.0}) is None
+    assert run.best(limit={"accuracy": 0.5}, reward=lambda result: -result.step_ms).id == 2
+    assert run.best() == knee(run.pareto(), run.objectives)
+
+
+def test_the_timeline_ends_as_the_run_stands(root):
+    run = load_run(make_run(root, [*FIVE, timing(5, status="oom", reason="no memory"), timing(6)]))
+    frame = run.timeline()
+    assert list(frame.columns) == [
+        "evaluated", "id", "status", "seconds", "front_size", "hypervolume", "best",
+    ]  # fmt: skip
+    assert frame.id.tolist() == [1, 2, 3, 4, 5]
+    assert frame.hypervolume.iloc[-1] == pytest.approx(run.hypervolume())
+    assert frame.front_size.iloc[-1] == len(run.pareto())
+    assert frame.hypervolume.is_monotonic_increasing
+    assert (frame.seconds >= 0).all()
+    assert frame.seconds.is_monotonic_increasing
+    assert load_run(make_run(root, [], name="b")).timeline().columns.tolist() == list(frame.columns)
+
+
+def test_a_later_repeat_does_not_move_when_a_candidate_was_settled(root):
+    ticks = iter(range(100, 1000))
+    config = {"space": "tiny"}
+    with RunDirectory.create(
+        root / "a", hint="", config=config, root=root, clock=lambda: next(ticks)
+    ) as made:
+        with made.ledger() as ledger:
+            add_candidate(ledger, 1)
+            add_candidate(ledger, 2)
+            ledger.record(timing(1, 10.0, key="first"))
+            ledger.record(training(1))
+            settled = next(ticks)
+            ledger.record(timing(2))
+            ledger.record(timing(1, 12.0, key="repeat"))
+        first, second = load_run(made.path).candidates()
+    assert first.step_ms == 12.0
+    assert first.finished_at < settled
+    assert second.finished_at is None
+
+
+def test_a_candidate_s_network_is_a_value_of_the_same_digest(root):
+    run = load_run(make_run(root, FIVE))
+    assert run.architecture(3) == architecture(3)
+    assert run.architecture(architecture(4).digest[:8]).digest == run.candidate(4).digest
+    with pytest.raises(RunError, match="none of 9 candidates is '17'"):
+        run.architecture(17)
+
+
+def test_the_quality_of_predictors_is_read_from_the_search_s_own_notes(root):
+    path = make_run(root, FIVE)
+    assert load_run(path).predictor_quality().columns.tolist() == ["evaluated", "quantity"]
+    with RunDirectory.open(path, root=root) as directory:
+        directory.log("started")
+        directory.log("predictors", {"evaluated": 30, "quality": {"accuracy": {"kendall_tau": 0.5}}})
+        directory.log("predictors", {"evaluated": 60, "quality": {"step_ms": {"coverage": 0.9}}})
+    with (path / "log.jsonl").open("a") as file:
+        file.write('{"event": "predictors", "evalu')  # cut off by a kill
+    frame = load_run(path).predictor_quality()
+    assert frame.evaluated.tolist() == [30, 60]
+    assert frame.quantity.tolist() == ["accuracy", "step_ms"]
+    assert frame.kendall_tau.iloc[0] == 0.5
+    assert frame.coverage.iloc[1] == 0.9
+
+
 def test_one_candidate_by_number_or_digest(root):
     run = load_run(make_run(root, FIVE))
     assert run.candidate(3).digest == architecture(3).digest
@@ -280,6 +348,22 @@ def test_a_run_is_found_by_path_name_and_latest(root):
         load_run("x", root=root / "nowhere")
     with pytest.raises(RunError, match=r"not the directory of a run \(no run.yaml\)"):
         load_run(root)
+
+
+def test_several_runs_are_loaded_as_named_or_all_newest_first(root):
+    make_run(root, FIVE)
+    make_run(root, [], name="b")
+    os.utime(root / "a" / "run.yaml", (1e9, 1e9))
+    os.utime(root / "b" / "run.yaml", (2e9, 2e9))
+    assert [run.name for run in load_runs("a", root / "b", root=root)] == ["a", "b"]
+    assert [run.name for run in load_runs(root=root)] == ["b", "a"]
+    assert load_runs(root=root / "nowhere") == ()
+    (root / "b" / "ledger.sqlite").write_bytes(b"no ledger")
+    with pytest.warns(UserWarning, match="left out: .*b/ledger.sqlite is not a ledger"):
+        (left,) = load_runs(root=root)
+    assert left.name == "a"
+    with pytest.raises(LedgerError, match="not a ledger"):
+        load_runs("a", "b", root=root)
 
 
 def test_a_run_that_was_moved_still_loads(root, tmp_path):
