@@ -19,15 +19,28 @@ COLUMNS = (
     Column("params", is_number=True),
     Column("MACs", is_number=True),
 )
+ESTIMATED_COLUMNS = (
+    *COLUMNS[:2],
+    Column("estimated step ms [range]", is_number=True),
+    *COLUMNS[4:],
+)
 PROVISIONAL_MARK = "~"
+ESTIMATED = "estimated_"
 
 
 def write_front(run: "Run", members: Sequence["CandidateResult"], extra: Sequence[str] = ()) -> None:
     """The members of a front; `extra` names further quantities that get a column."""
-    added = [name for name in extra if name not in USUAL]
+    added = [name for name in extra if name not in (*USUAL, "estimated_step_ms")]
+    estimated = are_estimated(members)
     write_table(
-        [*COLUMNS, *(Column(name, is_number=True) for name in added)],
-        [(*usual_cells(member), *(format_count(member.value(name)) for name in added)) for member in members],
+        [*front_columns(is_estimated=estimated), *(Column(name, is_number=True) for name in added)],
+        [
+            (
+                *usual_cells(member, is_estimated=estimated),
+                *(format_count(member.value(name)) for name in added),
+            )
+            for member in members
+        ],
     )
     write_line()
     if any(member.is_provisional for member in members):
@@ -37,22 +50,34 @@ def write_front(run: "Run", members: Sequence["CandidateResult"], extra: Sequenc
     write_line(_conditions(run, members))
 
 
-def usual_cells(member: "CandidateResult") -> tuple[str, ...]:
-    """Number, accuracy, step time, ratio, parameters and multiply-adds of a candidate."""
+def are_estimated(members: Sequence["CandidateResult"]) -> bool:
+    """Whether step times are estimates; those of a run are all measured or all estimated."""
+    return any(member.is_estimated for member in members)
+
+
+def front_columns(*, is_estimated: bool) -> tuple[Column, ...]:
+    """The columns of `usual_cells`; estimates have no ratio to a reference network."""
+    return ESTIMATED_COLUMNS if is_estimated else COLUMNS
+
+
+def usual_cells(member: "CandidateResult", *, is_estimated: bool = False) -> tuple[str, ...]:
+    """What goes under `front_columns`: number, accuracy, step time, ratio, parameters and multiply-adds."""
     accuracy = member.accuracy
     ratio = member.value("step_ratio")
     return (
         f"{member.id}{PROVISIONAL_MARK if member.is_provisional else ''}",
         "-" if accuracy is None else f"{accuracy:.4f}",
-        _step_time(member),
-        "-" if ratio is None else f"{ratio:.3f}",
+        _step_time(member, prefix=ESTIMATED if is_estimated else ""),
+        *(() if is_estimated else ("-" if ratio is None else f"{ratio:.3f}",)),
         format_count(member.cost.params),
         format_count(member.cost.macs),
     )
 
 
-def _step_time(member: "CandidateResult") -> str:
-    low, middle, high = (member.value(name) for name in ("step_ms_low", "step_ms", "step_ms_high"))
+def _step_time(member: "CandidateResult", *, prefix: str) -> str:
+    low, middle, high = (
+        member.value(f"{prefix}{name}") for name in ("step_ms_low", "step_ms", "step_ms_high")
+    )
     if middle is None:
         return "-"
     interval = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
@@ -63,7 +88,7 @@ def _conditions(run: "Run", members: Sequence["CandidateResult"]) -> str:
     """What was measured, on what; the timing's own settings where a member has them."""
     for member in members:
         for record in run.records(member):
-            if record.outcome.kind == "time" and "settings" in record.outcome.details:
+            if record.outcome.kind != "train" and "settings" in record.outcome.details:
                 return conditions(record.outcome.details) + f"; MACs at {member.resolution} px"
     return "step times were not measured"
 
@@ -74,6 +99,12 @@ def conditions(details: Mapping[str, Any]) -> str:
     hardware: Mapping[str, Any] = details.get("hardware") or {}
     device = hardware.get("device") or "an unknown device"
     compiled = settings.get("compile")
+    if details.get("estimated"):
+        return (
+            f"step: estimated, not measured: forward, backward and optimizer, batch"
+            f" {settings.get('batch_size')} at {settings.get('resolution')} px, {settings.get('precision')},"
+            f" on {device}; {details.get('basis')}; range: that of the published speeds"
+        )
     return (
         f"step: forward, backward and optimizer, batch {settings.get('batch_size')} at"
         f" {settings.get('resolution')} px, {settings.get('precision')}, {settings.get('memory_format')}"
@@ -92,8 +123,9 @@ def write_run(run: "Run") -> None:
     else:
         write_line("nothing was measured, so there is no front")
     volume = "-" if summary["hypervolume"] is None else f"{summary['hypervolume']:.6g}"
+    quantity = "hypervolume of estimates" if run.is_estimated else "hypervolume"
     write_line(
         f"{summary['evaluated']} evaluated, {summary['failed']} failed, {len(members)} on the front,"
-        f" hypervolume {volume}, {format_duration(summary['wall_seconds'])}"
+        f" {quantity} {volume}, {format_duration(summary['wall_seconds'])}"
     )
     write_line(f"run: {summary['run']}")

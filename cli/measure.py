@@ -53,6 +53,10 @@ def measure(
         bool,
         typer.Option("--recalibrate", help="Measure the stored time of the reference network anew, too."),
     ] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Estimate for --hardware that is not here; measure nothing."),
+    ] = False,
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
 ) -> None:
@@ -65,6 +69,13 @@ def measure(
     from search_spaces.document import load_architecture
 
     load_plugins(allow_plugins)
+    if estimate:
+        from cli.estimated import show_estimates
+
+        show_estimates(
+            names, hardware=hardware, resolution=resolution, batch=batch, precision=precision, as_json=as_json
+        )
+        return
     resolve_hardware(hardware)  # refuse before anything heavy is loaded
     archs = [load_architecture(name) for name in names]
     outcomes = measure_all(

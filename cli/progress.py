@@ -80,7 +80,8 @@ def describe(event: "ProgressEvent") -> str:
     """`front 5, hypervolume 0.123, 1 failed, 3 min 20 s left`."""
     parts = [f"front {event.front_size}"]
     if event.hypervolume is not None:
-        parts.append(f"hypervolume {event.hypervolume:.4g}")
+        what = "hypervolume of estimates" if event.is_estimated else "hypervolume"
+        parts.append(f"{what} {event.hypervolume:.4g}")
     parts.append(f"{event.failed} failed")
     if event.is_ending:
         parts.append("ending: what runs may finish, Ctrl-C again stops at once")

@@ -43,7 +43,7 @@ def list_runs(
                 each["run"],
                 *(format_count(each[title]) for title in titles),
                 "-" if each["wall_seconds"] is None else format_duration(each["wall_seconds"]),
-                each["error"] or "",
+                each["error"] or ("estimated step times" if each.get("estimated") else ""),
             )
             for each in listed
         ],
@@ -57,11 +57,13 @@ def _listed(path: Path) -> dict[str, Any]:
 
     names = ("evaluated", "failed", "hypervolume", "wall_seconds")
     try:
-        summary = load_run(path).summary()
+        run = load_run(path)
+        summary = run.summary()
     except ResultsError as error:
         return {"run": str(path), "front": None, **dict.fromkeys(names), "error": str(error)}
     short = {name: summary[name] for name in names}
-    return {"run": summary["run"], "front": len(summary["front"]), **short, "error": None}
+    listed = {"run": summary["run"], "front": len(summary["front"]), **short, "error": None}
+    return listed | ({"estimated": True} if run.is_estimated else {})
 
 
 def show(name: RunName, as_json: Json = False) -> None:
@@ -79,12 +81,13 @@ def show(name: RunName, as_json: Json = False) -> None:
     write_run(run)
     if not candidates:
         return
-    from cli.front import COLUMNS
+    from cli.front import are_estimated, front_columns
 
+    estimated = are_estimated(candidates)
     write_line()
     write_table(
-        [*COLUMNS, Column("status"), Column("reason")],
-        [(*usual_cells(each), each.status, each.reason or "") for each in candidates],
+        [*front_columns(is_estimated=estimated), Column("status"), Column("reason")],
+        [(*usual_cells(each, is_estimated=estimated), each.status, each.reason or "") for each in candidates],
     )
 
 
@@ -111,6 +114,7 @@ def pareto(
         write_json(
             {
                 "run": run.summary()["run"],
+                **({"estimated": True} if run.is_estimated else {}),
                 "objectives": [str(objective) for objective in chosen],
                 "front": [member_summary(member) | member.values(names) for member in members],
                 "hypervolume": run.hypervolume(objectives=chosen),

@@ -79,6 +79,14 @@ def search(
         bool, typer.Option("--dry-run", help="Show what would be done, and start nothing.")
     ] = False,
     as_json: Json = False,
+    estimate: Annotated[
+        bool | None,
+        typer.Option(
+            "--estimate",
+            help="Estimate step times for --hardware that is not here; measure none. Training runs here.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -195,6 +203,7 @@ def search(
         "max_failed": max_failed,
         "allow_plugins": allow_plugins,
         "out": None if out is None else str(out),
+        "estimate": estimate,
         "keep_weights": keep_weights,
         "reuse": tuple(reuse) if reuse else None,
         "no_reuse": no_reuse,
@@ -230,7 +239,14 @@ def _resolve(given: Mapping[str, Any], file: Path | None) -> "SearchConfig":
     if given["no_reuse"]:
         settings.pop("reuse", None)
     config = make_config(settings)
-    if config.ray_address is None:
+    if config.estimate:
+        from proxies.estimates import profile_to_estimate
+
+        profile, remark = profile_to_estimate(config.hardware)
+        note(f"step times are estimated for {profile.name}, not measured; training runs here")
+        if remark is not None:
+            note(remark)
+    elif config.ray_address is None:
         for text in resolve_hardware(config.hardware).notes:
             note(text)
     require_executor(config.executor)
@@ -239,6 +255,8 @@ def _resolve(given: Mapping[str, Any], file: Path | None) -> "SearchConfig":
 
 def _show_plan(found: "DryRun", *, as_json: bool) -> None:
     """What a search would do."""
+    from proxies.estimates import basis
+
     plan = found.plan
     samples: list[dict[str, Any]] = [
         {
@@ -258,6 +276,8 @@ def _show_plan(found: "DryRun", *, as_json: bool) -> None:
     for key, value in plan.config.model_dump(mode="json").items():
         if value not in (None, [], False):
             write_line(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    if plan.estimated is not None:
+        write_line(f"step times: estimated for {plan.estimated.name}, not measured ({basis(plan.estimated)})")
     write_line(f"device: {plan.hardware.device} ({plan.hardware.profile.name}), {plan.workers} workers")
     sign = "" if plan.space.size_is_exact else "<= "
     write_line(f"size of {plan.space.name}: {sign}{format_count(plan.space.size)} architectures")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nas.api import search as search
     from nas.config import SearchConfig as SearchConfig
     from nas.errors import NasError as NasError
+    from nas.estimating import estimate as estimate
     from nas.reward import TargetReward as TargetReward
     from nas.reward import WeightedProduct as WeightedProduct
     from nas.reward import mnasnet_hard as mnasnet_hard
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nas.training.api import resume_training as resume_training
     from nas.training.api import train as train
     from nas.training.plan import TrainingChanges as TrainingChanges
+    from proxies.estimates import Estimate as Estimate
     from proxies.protocols import Task as Task
     from results.pareto import Objective as Objective
     from results.report.page import write_report as write_report
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Architecture": "search_spaces.architecture",
+    "Estimate": "proxies.estimates",
     "Factors": "nas.scaling",
     "NasError": "nas.errors",
     "Objective": "results.pareto",
@@ -70,6 +73,7 @@ _PLACES = {
     "block_run": "search_spaces.builders",
     "build": "search_spaces.network",
     "cost": "search_spaces.architecture",
+    "estimate": "nas.estimating",
     "export": "nas.api",
     "fused_mbconv": "search_spaces.builders",
     "int_range": "search_spaces.choice",

@@ -18,7 +18,7 @@ from nas.measuring import measure
 from nas.planning import SearchPlan, make_plan, sample_members, seed_count, space_fingerprint
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
-from nas.reward import EFFICIENTNETV2_REWARD
+from nas.reward import EFFICIENTNETV2_REWARD, ESTIMATED_REWARD
 from nas.session import Budget, Session
 from nas.strategies.registry import StrategyInputs, make_strategy
 from proxies.spool import Spool
@@ -72,7 +72,7 @@ def search(
         config = make_config({**(config.model_dump() if config is not None else {}), **chosen})
     plan = make_plan(config, space=given_space, task=task)
     out = Path(config.out) if config.out else None
-    hint = f"{plan.space.name}-{plan.hardware.profile.name}"
+    hint = f"{plan.space.name}-{plan.hardware_name}"
     with RunDirectory.create(out, hint=hint, config=plan.document()) as directory:
         return _run(plan, directory, progress or Silent())
 
@@ -189,7 +189,7 @@ def _strategy_inputs(plan: SearchPlan) -> StrategyInputs:
     ]
     return StrategyInputs(
         space=plan.space,
-        reward=EFFICIENTNETV2_REWARD,
+        reward=EFFICIENTNETV2_REWARD if plan.estimated is None else ESTIMATED_REWARD,
         budget=plan.config.candidates,
         objectives=plan.objectives,
         bounds=plan.bounds,
@@ -302,7 +302,12 @@ def export(run: str | Path | Run, *, top: int | None = None, out: str | Path) ->
     """
     found = run if isinstance(run, Run) else load_run(run)
     front = found.pareto()
-    rewards = {member.id: EFFICIENTNETV2_REWARD(dict(_numbers(member))) for member in front}
+    rewards = {
+        member.id: (ESTIMATED_REWARD if member.is_estimated else EFFICIENTNETV2_REWARD)(
+            dict(_numbers(member))
+        )
+        for member in front
+    }
     ranked = sorted(front, key=lambda member: -(rewards[member.id] or 0.0))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -315,7 +320,7 @@ def export(run: str | Path | Run, *, top: int | None = None, out: str | Path) ->
 
 
 def _numbers(member: Any) -> Iterator[tuple[str, float]]:
-    for name in ("accuracy", "step_ms", "params", "macs"):
+    for name in ("accuracy", "step_ms", "estimated_step_ms", "params", "macs"):
         value = member.value(name)
         if value is not None:
             yield name, float(value)

@@ -37,6 +37,7 @@ class SearchConfig(Spec):
     resolution: Resolution | None = None
     batch: PositiveInt | None = None
     precision: Precision | None = None
+    estimate: bool = False
     keep_weights: bool = False
     reuse: tuple[str, ...] = ()
     no_reuse: bool = False
@@ -65,6 +66,7 @@ class SearchSettings(TypedDict, total=False):
     resolution: int | None
     batch: int | None
     precision: Precision | None
+    estimate: bool
     keep_weights: bool
     reuse: Sequence[str]
     no_reuse: bool

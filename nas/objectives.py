@@ -12,6 +12,11 @@ from search_spaces.limits import COST_NAMES, Limit
 from search_spaces.space import Space
 
 MEASURED_NAMES = ("accuracy", "step_ms", "step_ratio", "peak_memory_bytes", "images_per_second")
+ESTIMABLE_NAMES = ("step_ms", "images_per_second")
+ESTIMATED = "estimated_"
+"""How the name of an estimated quantity begins, so that it is another quantity than the measured one."""
+TIMED_NAMES = ("step_ratio", "peak_memory_bytes", "inference_ms")
+"""What only the device itself can say."""
 _LIMIT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=)\s*([0-9.eE+_-]+)\s*")
 
 
@@ -61,6 +66,31 @@ def parse_bounds(texts: Sequence[str]) -> tuple[Bound, ...]:
     return tuple(_parse_bound(text) for text in texts)
 
 
+def estimated_objectives(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    """The objectives of a search that measures no step: times are replaced by what is estimated of them.
+
+    Raises:
+        ConfigError: a quantity that only a measurement gives.
+    """
+    return tuple(replace(each, name=_estimated_name(each.name)) for each in objectives)
+
+
+def estimated_bounds(bounds: Sequence[Bound]) -> tuple[Bound, ...]:
+    """The bounds of such a search; raises as `estimated_objectives`."""
+    return tuple(replace(each, name=_estimated_name(each.name)) for each in bounds)
+
+
+def _estimated_name(name: str) -> str:
+    if name in ESTIMABLE_NAMES:
+        return ESTIMATED + name
+    if name in TIMED_NAMES:
+        raise ConfigError(
+            f"{name} is measured, and --estimate measures no step; use {' or '.join(ESTIMABLE_NAMES)}, "
+            "or search on the hardware itself"
+        )
+    return name
+
+
 def _parse_bound(text: str) -> Bound:
     match = _LIMIT.fullmatch(text)
     try:
@@ -72,7 +102,7 @@ def _parse_bound(text: str) -> Bound:
             f"limit {text!r} is not of the form name<=number or name>=number, such as params<=30e6"
         )
     name = match[1]
-    known = (*COST_NAMES, *MEASURED_NAMES)
+    known = (*COST_NAMES, *MEASURED_NAMES, *(ESTIMATED + each for each in ESTIMABLE_NAMES))
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -12,17 +12,33 @@ import numpy as np
 
 from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
 from nas.errors import ConfigError
-from nas.objectives import Bound, parse_bounds, parse_objectives, with_limits
+from nas.objectives import (
+    Bound,
+    estimated_bounds,
+    estimated_objectives,
+    parse_bounds,
+    parse_objectives,
+    with_limits,
+)
 from nas.session import Evaluations
 from nas.strategies.registry import check_strategy
+from proxies.estimates import (
+    describe_estimated,
+    estimate_fingerprint,
+    estimate_outcome,
+    profile_to_estimate,
+    rates,
+)
 from proxies.hardware import (
+    AUTO,
+    HardwareProfile,
     ResolvedHardware,
     declared_hardware,
     hardware_fingerprint,
     resolve_hardware,
     timing_settings,
 )
-from proxies.records import TimingSettings
+from proxies.records import Outcome, TimingSettings
 from results.pareto import Objective
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
@@ -31,7 +47,6 @@ from search_spaces.space_document import load_space
 if TYPE_CHECKING:
     from proxies.protocols import Task
 
-AUTO = "auto"
 LARGE_PARAMS = 2_000_000
 SIZING_SAMPLES = 16
 PACKAGES = ("torch", "ray", "optuna", "numpy", "scikit-learn", "training-aware-nas")
@@ -39,7 +54,11 @@ PACKAGES = ("torch", "ray", "optuna", "numpy", "scikit-learn", "training-aware-n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """A resolved configuration: what will be searched, measured, and by what."""
+    """A resolved configuration: what will be searched, measured, and by what.
+
+    Where `estimated` is a profile, step times are estimated for it and none is measured; `hardware` is then
+    what is here, and trains.
+    """
 
     config: SearchConfig
     space: Space
@@ -50,6 +69,7 @@ class SearchPlan:
     objectives: tuple[Objective, ...]
     bounds: tuple[Bound, ...]
     workers: int
+    estimated: HardwareProfile | None = None
 
     @property
     def threads(self) -> int:
@@ -57,20 +77,36 @@ class SearchPlan:
         return self.hardware.profile.defaults.threads
 
     @property
+    def hardware_name(self) -> str:
+        """What the run's directory is named after."""
+        return self.hardware.profile.name if self.estimated is None else f"{self.estimated.name}-estimated"
+
+    @property
     def hardware_fingerprint(self) -> str:
-        """What timings are filed under."""
+        """What timings, or estimates, are filed under."""
+        if self.estimated is not None:
+            return estimate_fingerprint(self.estimated)
         return hardware_fingerprint(self.hardware, threads=self.threads)
 
     def timing(self, arch: Architecture) -> TimingSettings:
-        """How `arch` is timed."""
+        """How `arch` is timed, or what its time is estimated of."""
         config = self.config
         return timing_settings(
-            self.hardware.profile,
+            self.estimated or self.hardware.profile,
             arch,
             resolution=config.resolution,
             batch_size=config.batch,
             precision=config.precision,
         )
+
+    def estimate(self, arch: Architecture) -> Outcome:
+        """The estimated step time of `arch`, where this plan estimates.
+
+        Raises:
+            ValueError: the profile states no rates for the precision; `make_plan` has looked.
+        """
+        assert self.estimated is not None
+        return estimate_outcome(arch, self.estimated, self.timing(arch))
 
     def evaluations(self) -> Evaluations:
         """What is done with every candidate."""
@@ -80,6 +116,7 @@ class SearchPlan:
             task_fingerprint=self.task_fingerprint,
             seeds=self.task_seeds,
             bounds=self.bounds,
+            estimate=None if self.estimated is None else self.estimate,
         )
 
     def document(self) -> dict[str, Any]:
@@ -88,7 +125,10 @@ class SearchPlan:
             "schema": RUN_SCHEMA,
             "config": self.config.model_dump(mode="json"),
             "objectives": [str(objective) for objective in self.objectives],
-            "jobs_per_candidate": {"time": 1, "train": len(self.task_seeds)},
+            "jobs_per_candidate": {
+                "time" if self.estimated is None else "estimate": 1,
+                "train": len(self.task_seeds),
+            },
             "space": {
                 "name": self.space.name,
                 "size": f"{self.space.size:,}",
@@ -99,11 +139,17 @@ class SearchPlan:
                 "fingerprint": self.task_fingerprint,
                 "seeds": list(self.task_seeds),
             },
-            "hardware": {**self.hardware.describe(), "fingerprint": self.hardware_fingerprint},
+            "hardware": {**self.described_hardware(), "fingerprint": self.hardware_fingerprint},
             "workers": self.workers,
             "versions": versions(),
             "git": git_state(Path.cwd()),
         }
+
+    def described_hardware(self) -> dict[str, Any]:
+        """What step times are of: the devices here, or the profile they are estimated for and what trains."""
+        if self.estimated is None:
+            return self.hardware.describe()
+        return {**describe_estimated(self.estimated), "trained_on": self.hardware.describe()}
 
 
 def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task | None" = None) -> SearchPlan:
@@ -113,8 +159,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         HardwareNotFoundError: before anything else is looked at, and without loading torch.
         DocumentError, ConfigError, UnknownHardwareError: the configuration cannot be run.
     """
-    on_cluster = config.ray_address is not None
-    hardware = declared_hardware(config.hardware) if on_cluster else resolve_hardware(config.hardware)
+    hardware, estimated = _hardware(config)
     if config.allow_plugins:
         from search_spaces.registry import load_block_plugins
 
@@ -125,6 +170,8 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         raise ConfigError(str(error)) from error
     objectives = parse_objectives(config.objectives)
     bounds = parse_bounds(config.limits)
+    if estimated is not None:
+        objectives, bounds = estimated_objectives(objectives), estimated_bounds(bounds)
     space = with_limits(space or load_space(config.space), bounds)
     task = task or named_task(config, space, hardware)
     fingerprint = task.fingerprint()
@@ -138,7 +185,27 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         objectives=objectives,
         bounds=bounds,
         workers=config.workers or default_workers(hardware),
+        estimated=estimated,
     )
+
+
+def _hardware(config: SearchConfig) -> tuple[ResolvedHardware, HardwareProfile | None]:
+    """The devices that jobs run on, and the profile that step times are estimated for, if they are.
+
+    Raises:
+        ConfigError: the profile states no rates for the precision, or a cluster is named beside.
+    """
+    if not config.estimate:
+        on_cluster = config.ray_address is not None
+        return declared_hardware(config.hardware) if on_cluster else resolve_hardware(config.hardware), None
+    if config.ray_address is not None:
+        raise ConfigError("--estimate trains on this machine; leave out --ray-address, or measure there")
+    profile, _ = profile_to_estimate(config.hardware)
+    try:
+        rates(profile, config.precision or profile.defaults.precision)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return resolve_hardware(AUTO), profile
 
 
 def _with_budget(config: SearchConfig, task: "Task") -> SearchConfig:
@@ -163,7 +230,7 @@ def named_task(config: SearchConfig, space: Space, hardware: ResolvedHardware) -
         return load_task(
             name,
             data=config.data,
-            precision=config.precision or hardware.profile.defaults.precision,
+            precision=(None if config.estimate else config.precision) or hardware.profile.defaults.precision,
             allow_plugins=config.allow_plugins,
         )
     except UnknownTaskError as error:

@@ -8,7 +8,8 @@ from typing import Protocol
 class ProgressEvent:
     """How far a search is. `hypervolume` is against the worst seen so far, so it is only an indication.
 
-    `is_ending`: the user has asked to end, and what is running is let finish.
+    `is_ending`: the user has asked to end, and what is running is let finish. `is_estimated`: step times are
+    estimates, and so is the hypervolume.
     """
 
     evaluated: int
@@ -19,6 +20,7 @@ class ProgressEvent:
     elapsed_seconds: float
     eta_seconds: float | None
     is_ending: bool = False
+    is_estimated: bool = False
 
 
 class Progress(Protocol):

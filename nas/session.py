@@ -47,13 +47,14 @@ class TimingPlan(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluations:
-    """What is done with every candidate."""
+    """What is done with every candidate. Where there is an `estimate`, it takes the place of every timing."""
 
     hardware_fingerprint: str
     timing: TimingPlan
     task_fingerprint: str
     seeds: tuple[int, ...]
     bounds: tuple[Bound, ...] = ()
+    estimate: Callable[[Architecture], Outcome] | None = None
 
     def time_job(self, candidate: Candidate, arch: Architecture, repeat: int = 0) -> TimeJob:
         """The job that times a candidate; `repeat` counts further, independent timings."""
@@ -196,7 +197,7 @@ class Session:
     def _advance(self, index: int) -> None:
         """Submit what the candidate needs next, cheap things first, or settle it."""
         current = self._open[index]
-        timed = self._outcome_of([self.evaluations.time_job(current.candidate, current.arch)], current)
+        timed = self._timed(current)
         if timed is None:
             return
         if timed[0].status not in {"ok", "unstable"}:
@@ -211,6 +212,14 @@ class Session:
         trained = self._outcome_of(self.evaluations.train_jobs(current.candidate), current)
         if trained is not None:
             self._settle(index, [*timed, *trained])
+
+    def _timed(self, current: _Open) -> list[Outcome] | None:
+        """The outcome that says how long a step takes; None while it is being measured."""
+        if self.evaluations.estimate is None:
+            return self._outcome_of([self.evaluations.time_job(current.candidate, current.arch)], current)
+        estimated = self.evaluations.estimate(current.arch)
+        self.ledger.record(estimated)
+        return [estimated]
 
     def _outcome_of(self, jobs: Sequence[TimeJob | TrainJob], current: _Open) -> list[Outcome] | None:
         """The outcomes of all jobs, from the ledger or another run; None once missing ones are submitted.
@@ -316,6 +325,8 @@ class Session:
 
     def _remeasure_front(self) -> None:
         """Time the members of the front once more: the best of many noisy times is too good to be true."""
+        if self.evaluations.estimate is not None:  # nothing was measured, and an estimate does not scatter
+            return
         measured = [evaluation for evaluation in self._settled.values() if evaluation.is_measured]
         front = non_dominated([evaluation.values for evaluation in measured], self.objectives)
         candidates = {candidate.digest: candidate for candidate in self.ledger.candidates()}
@@ -354,6 +365,7 @@ class Session:
                 elapsed_seconds=elapsed,
                 eta_seconds=elapsed / done * (total - done) if done else None,
                 is_ending=self.interruption.is_requested,
+                is_estimated=self.evaluations.estimate is not None,
             )
         )
 

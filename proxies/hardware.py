@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 
 from proxies.detection import GIB, Device, DeviceKind, Machine, find_machine, installed_version
 from proxies.records import CompileMode, MemoryFormat, Precision, TimingSettings
+from proxies.roofline import Roofline
 from search_spaces.architecture import Architecture
 from search_spaces.spec import Name, Resolution, Spec
 
@@ -94,6 +95,8 @@ class HardwareProfile(Spec):
     peak_flops: PeakFlops = PeakFlops()
     bandwidth_bytes_per_second: PositiveFloat | None = None
     memory_bytes: PositiveInt | None = None
+    roofline: Roofline = Roofline()
+    """What estimates stand on where the device is not here; see `proxies.estimates`."""
     defaults: Defaults
 
     @model_validator(mode="after")

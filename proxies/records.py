@@ -106,12 +106,12 @@ class Outcome(Spec):
     `metrics` holds finite numbers only; what is missing is absent, and `reason` says why. Names carry
     their unit: a timing has step_ms, step_ms_low, step_ms_high (95 % interval), step_ratio (to the
     reference network) and peak_memory_bytes; a training has accuracy (fraction, 0 to 1), train_loss_sum
-    and whatever else its task reports. `details` is provenance as plain JSON: device, versions, settings,
-    learning curve.
+    and whatever else its task reports; an estimate has estimated_step_ms and never step_ms. `details` is
+    provenance as plain JSON: device, versions, settings, learning curve.
     """
 
     key: str
-    kind: Literal["time", "train"]
+    kind: Literal["time", "train", "estimate"]
     digest: str
     status: Status
     reason: str | None = None

@@ -26,7 +26,8 @@ class CandidateResult:
     `status` is that of its first failed outcome; else `skipped` or `infeasible` where a decision ended its
     evaluation; else `pending` while something is missing; else `unstable` when its step time is; else `ok`.
     `metrics` are those of its last good timing and the mean over its `num_seeds` trainings; what was not
-    measured is absent. `copied_from` names other runs that measured part of it. `finished_at` is when the
+    measured is absent. An estimate is among them under names of its own (`estimated_step_ms`).
+    `copied_from` names other runs that measured part of it. `finished_at` is when the
     outcome that settled it was filed, in seconds since 1970; None for pending ones and those turned away.
     """
 
@@ -59,6 +60,11 @@ class CandidateResult:
     def is_provisional(self) -> bool:
         """Whether its step time missed the tolerance, so that its place is not certain."""
         return self.status == "unstable"
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether its step time was estimated for hardware that was not there; no step was timed then."""
+        return "estimated_step_ms" in self.metrics
 
     @property
     def accuracy(self) -> float | None:
@@ -126,7 +132,7 @@ def _result(
         proposal_index=candidate.proposal_index,
         cost=candidate.cost,
         resolution=candidate.resolution,
-        metrics=_means(trainings) | _timing(outcomes),
+        metrics=_means(trainings) | _estimated(outcomes) | _timing(outcomes),
         num_seeds=len(trainings),
         seconds=sum(outcome.seconds for outcome in outcomes),
         finished_at=_finished_at(records, jobs),
@@ -182,6 +188,12 @@ def _best_timing(outcomes: list[Outcome]) -> Outcome | None:
 def _timing(outcomes: list[Outcome]) -> dict[str, float]:
     timing = _best_timing(outcomes)
     return dict(timing.metrics) if timing is not None else {}
+
+
+def _estimated(outcomes: list[Outcome]) -> dict[str, float]:
+    return {
+        name: value for each in outcomes if each.kind == "estimate" for name, value in each.metrics.items()
+    }
 
 
 def _means(trainings: list[Outcome]) -> dict[str, float]:

@@ -22,9 +22,9 @@ _MAX_NAME = 100
 
 
 def architecture_text(candidate: CandidateResult, run: Run) -> str:
-    """YAML of a candidate's architecture, with `provenance` and `measurements`.
+    """YAML of a candidate's architecture, with `provenance`, `measurements` and `estimates` if there are any.
 
-    It is read wherever an architecture is, to the same digest; the two added keys are passed over there.
+    It is read wherever an architecture is, to the same digest; the added keys are passed over there.
     """
     from search_spaces.seal import seal
     from search_spaces.text import dump
@@ -34,10 +34,12 @@ def architecture_text(candidate: CandidateResult, run: Run) -> str:
     # The key order a person expects: what it is called, what it is, how to train it.
     ordered = {key: document.pop(key) for key in ("schema", "name", "notes") if key in document} | document
     place = f"export of candidate {candidate.id}"
+    records = run.records(candidate)
+    estimates = [_measurement(record) for record in records if record.outcome.kind == "estimate"]
     added = {
         "provenance": _provenance(candidate, run),
-        "measurements": [_measurement(record) for record in run.records(candidate)],
-    }
+        "measurements": [_measurement(record) for record in records if record.outcome.kind != "estimate"],
+    } | ({"estimates": estimates} if estimates else {})
     return seal(dump(ordered) + dump_yaml(added, place))
 
 
@@ -100,6 +102,7 @@ def _front_document(run: Run, names: Mapping[int, str]) -> dict[str, Any]:
     return {
         "schema": FRONT_SCHEMA,
         "run": run.name,
+        **({"estimated": True} if run.is_estimated else {}),
         "objectives": [{"name": each.name, "direction": each.direction} for each in run.objectives],
         "evaluated": summary["evaluated"],
         "failed": summary["failed"],

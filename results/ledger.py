@@ -32,7 +32,7 @@ from results.errors import LedgerError
 from results.schema import connect_reader, connect_writer, create_file, translated_errors
 from search_spaces.cost import Cost
 
-Kind = Literal["time", "train"]
+Kind = Literal["time", "train", "estimate"]
 
 
 class Ledger:

@@ -21,6 +21,7 @@ Point = Mapping[str, float | None]
 DIRECTIONS: dict[str, Direction] = {
     "accuracy": "maximize",
     "step_ms": "minimize",
+    "estimated_step_ms": "minimize",
     "step_ratio": "minimize",
     "params": "minimize",
     "active_params": "minimize",

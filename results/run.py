@@ -30,6 +30,8 @@ __all__ = ["Run", "RunDirectory", "find_run", "list_runs", "load_run", "load_run
 MIN_ACCEPTED = 3
 """With fewer accepted step times than this, provisional ones are shown on the front too."""
 
+ESTIMATED_NAMES = ("estimated_step_ms", "estimated_step_ms_low", "estimated_step_ms_high")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -49,6 +51,11 @@ class Run:
     def name(self) -> str:
         """The directory's own name."""
         return self.path.name
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether its step times are estimates for hardware that was not there; see `proxies.estimates`."""
+        return bool((self.config.get("hardware") or {}).get("estimated"))
 
     def candidates(self) -> tuple[CandidateResult, ...]:
         """All candidates in the order of proposal."""
@@ -219,10 +226,12 @@ class Run:
 
         `evaluated` counts candidates whose evaluation has ended, `failed` those among them that broke
         (error, oom, timeout, diverged). Members with `provisional: true` have an uncertain step time.
+        `estimated` is there, and true, where step times were estimated, and with them the hypervolume.
         """
         statuses = [result.status for result in self.results]
         return {
             "run": _display(self.path),
+            **({"estimated": True} if self.is_estimated else {}),
             "evaluated": sum(status not in ("pending", "skipped", "infeasible") for status in statuses),
             "failed": sum(status in FAILED for status in statuses),
             "front": [member_summary(result) for result in self.pareto()],
@@ -296,10 +305,11 @@ def load_runs(*runs: str | Path, root: Path = ROOT) -> tuple[Run, ...]:
 
 
 def member_summary(result: CandidateResult) -> dict[str, Any]:
-    """A member of a front as plain JSON; `provisional` is there only where it is true."""
+    """A member of a front as plain JSON; `provisional` is there only where it is true, as is an estimate."""
     names = ("accuracy", "step_ms", "params", "macs")
     provisional = {"provisional": True} if result.is_provisional else {}
-    return {"id": result.id, "digest": result.digest} | result.values(names) | provisional
+    estimated = result.values(ESTIMATED_NAMES) if result.is_estimated else {}
+    return {"id": result.id, "digest": result.digest} | result.values(names) | estimated | provisional
 
 
 def _load(path: Path) -> Run:

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 ARCHITECTURE_KEYS = ("schema", "name", "notes", *FIXED.fields, "stages", "recipe")
-IGNORED_KEYS = ("provenance", "measurements")
+IGNORED_KEYS = ("provenance", "measurements", "estimates")
 """Keys that an export adds to an architecture; they say where it comes from, not what it is."""
 
 SpecT = TypeVar("SpecT", bound=Spec)
