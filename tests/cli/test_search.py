@@ -87,7 +87,12 @@ EVERYTHING = {
     "--reuse": ("other", "reuse", ("other",)),
     "--ray-address": ("auto", "ray_address", "auto"),
 }
-FLAGS = {"--keep-weights": "keep_weights", "--no-reuse": "no_reuse", "--allow-plugins": "allow_plugins"}
+FLAGS = {
+    "--estimate": "estimate",
+    "--keep-weights": "keep_weights",
+    "--no-reuse": "no_reuse",
+    "--allow-plugins": "allow_plugins",
+}
 
 
 def test_every_setting_has_an_option():
