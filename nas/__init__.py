@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import export as export
     from nas.api import measure as measure
     from nas.api import resume as resume
     from nas.api import search as search
     from nas.config import SearchConfig as SearchConfig
+    from nas.deploy.export import export as export
     from nas.errors import NasError as NasError
     from nas.estimating import estimate as estimate
     from nas.reward import TargetReward as TargetReward
@@ -74,7 +74,7 @@ _PLACES = {
     "build": "search_spaces.network",
     "cost": "search_spaces.architecture",
     "estimate": "nas.estimating",
-    "export": "nas.api",
+    "export": "nas.deploy.export",
     "fused_mbconv": "search_spaces.builders",
     "int_range": "search_spaces.choice",
     "load_architecture": "search_spaces.document",

@@ -25,7 +25,7 @@ from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 from results.directory import ROOT, RunDirectory, list_runs, read_config
 from results.errors import RunError, RunMismatchError
-from results.export import export_architecture, write_front
+from results.export import write_front
 from results.ledger import Ledger
 from results.run import Run, find_run, load_run
 from search_spaces.architecture import Architecture, cost
@@ -294,36 +294,4 @@ def _predict(made: SearchPlan) -> tuple[float | None, str]:
     return total, f"{len(seconds)} candidates of earlier runs took {median(seconds):.1f} s each in the median"
 
 
-def export(run: str | Path | Run, *, top: int | None = None, out: str | Path) -> list[Path]:
-    """Write the best members of a run's front as YAML, best reward first; returns the files.
-
-    Each file is an architecture document with provenance and measurements, accepted wherever an
-    architecture is.
-    """
-    found = run if isinstance(run, Run) else load_run(run)
-    front = found.pareto()
-    rewards = {
-        member.id: (ESTIMATED_REWARD if member.is_estimated else EFFICIENTNETV2_REWARD)(
-            dict(_numbers(member))
-        )
-        for member in front
-    }
-    ranked = sorted(front, key=lambda member: -(rewards[member.id] or 0.0))
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for member in ranked[:top]:
-        file = folder / f"{found.name}-{member.id}.yaml"
-        export_architecture(member, found, file)
-        files.append(file)
-    return files
-
-
-def _numbers(member: Any) -> Iterator[tuple[str, float]]:
-    for name in ("accuracy", "step_ms", "estimated_step_ms", "params", "macs"):
-        value = member.value(name)
-        if value is not None:
-            yield name, float(value)
-
-
-__all__ = ["DryRun", "ExecutorError", "TerminatedError", "export", "measure", "plan", "resume", "search"]
+__all__ = ["DryRun", "ExecutorError", "TerminatedError", "measure", "plan", "resume", "search"]

@@ -3,6 +3,7 @@
 NasError
 |-- ConfigError          a configuration that cannot be run (also a ValueError)
 |-- ScalingError         a rule of scaling that does not fit (also a ValueError); see nas.scaling
+|-- ExportError          a network that cannot leave in the form that was asked for
 |-- StoppedEarlyError    the search stopped before its budget and can be resumed
 `-- NothingMeasuredError every candidate failed, so there is no front
     `-- NothingFeasibleError   every candidate broke a limit
@@ -15,6 +16,10 @@ class NasError(Exception):
 
 class ConfigError(NasError, ValueError):
     """A configuration that cannot be run: the value, the place, the remedy."""
+
+
+class ExportError(NasError):
+    """A network that cannot leave in the form that was asked for: what stands against it, and the remedy."""
 
 
 class StoppedEarlyError(NasError):

@@ -1,8 +1,6 @@
 """What a worker is told once, and how it runs one job. Loads torch only when a job runs."""
 
-import hashlib
 import math
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from proxies.records import Decision, Outcome, TimeJob, TrainJob
 
 if TYPE_CHECKING:  # these load torch, which the driver of a search never needs
-    from torch import nn
-
     from proxies.detection import Device
     from proxies.hardware import ResolvedHardware
     from proxies.protocols import Report, Task
@@ -155,7 +151,15 @@ class CandidateRunner:
             "learning_curve": curve.points,
         }
         if self.keep_weights is not None:
-            details["weights"] = save_weights(network, self.keep_weights / f"{job.key}.safetensors")
+            from proxies.weights import save_weights
+
+            details["weights"] = save_weights(
+                network.state_dict(),
+                self.keep_weights / f"{job.key}.safetensors",
+                arch=arch,
+                num_classes=self.task.num_classes,
+                provenance={"candidate": job.digest, "seed": job.seed, "metrics": metrics},
+            )
         return Outcome(
             key=job.key,
             kind="train",
@@ -231,23 +235,3 @@ def require_accuracy(metrics: Mapping[str, float]) -> None:
         raise BadMetricsError(f"the task returned no 'accuracy' (it returned {names})")
     if not 0.0 <= metrics["accuracy"] <= 1.0:
         raise BadMetricsError(f"accuracy is {metrics['accuracy']:g}; return a fraction, 0 to 1")
-
-
-def save_weights(network: "nn.Module", path: Path) -> dict[str, Any]:
-    """Write the state dictionary as safetensors, whole or not at all; returns its place and sha256."""
-    from safetensors.torch import save
-
-    content = save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -20,3 +20,41 @@ def is_broken(text: str) -> bool:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+FILE_SEAL = "file_sha256"
+"""The entry of a binary file's own metadata that holds its SHA-256."""
+BLANK = "0" * 64
+"""What that entry holds while the checksum is taken."""
+_BINARY_SEAL = re.compile(rb"file_sha256[^0-9a-f]{1,4}([0-9a-f]{64})")
+
+
+def seal_bytes(content: bytes) -> bytes:
+    """A file whose metadata says `file_sha256: 000...` with the SHA-256 of just that content in place of it.
+
+    Raises:
+        ValueError: no such entry.
+    """
+    start = _digits(content)
+    if start is None:
+        raise ValueError(f"no blank {FILE_SEAL} in the file's metadata")
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return b"".join((content[:start], digest, content[start + len(BLANK) :]))
+
+
+def is_broken_bytes(content: bytes) -> bool | None:
+    """Whether a file with such an entry is not what was sealed; None where it has none."""
+    start = _digits(content)
+    if start is None:
+        return None
+    hashed = hashlib.sha256(content[:start])
+    hashed.update(BLANK.encode())
+    hashed.update(memoryview(content)[start + len(BLANK) :])
+    return hashed.hexdigest().encode() != content[start : start + len(BLANK)]
+
+
+def _digits(content: bytes) -> int | None:
+    """Where the 64 digits of a binary file's seal begin."""
+    near = content.find(FILE_SEAL.encode())
+    match = _BINARY_SEAL.match(content, near) if near >= 0 else None
+    return None if match is None else match.start(1)

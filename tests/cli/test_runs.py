@@ -120,6 +120,17 @@ def test_exported_files_are_architectures(capsys, runs, tmp_path):
     assert len(lines) == 3
 
 
+def test_a_module_without_weights_says_so(capsys, runs, tmp_path):
+    ended = run_here(capsys, "export", "latest", "--top", 1, "--format", "torch", "--out", tmp_path / "best")
+    (file,) = ended.out.splitlines()
+    assert file.endswith(".py")
+    assert "without weights" in ended.err
+    asked = ["export", "efficientnetv2-b0", "--untrained", "--num-classes", 3, "--out", tmp_path / "b0"]
+    ended = run_here(capsys, *asked, "--format", "torch", "--json")
+    assert [file.rpartition(".")[2] for file in ended.json["files"]] == ["py", "safetensors"]
+    assert ended.err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "fragments"),
     [
@@ -131,6 +142,8 @@ def test_exported_files_are_architectures(capsys, runs, tmp_path):
         (["export", "first"], 2, ["--out"]),
         (["export", "first", "--out", "x", "--top", "0"], 2, ["--top"]),
         (["export", "none", "--out", "x"], 1, ["'none'"]),
+        (["export", "first", "--out", "x", "--format", "onix"], 2, ["'onix'", "torch, safetensors"]),
+        (["export", "first", "--out", "x", "--format", "safetensors"], 1, ["--keep-weights", "nas train"]),
         (["resume", "frist"], 1, ["'frist'", "did you mean first"]),
         (["list", "nowhere"], 2, ["nowhere", "not a directory"]),
     ],
@@ -152,10 +165,10 @@ def test_a_run_without_a_front_has_nothing_to_export(capsys, runs, tmp_path):
 
 
 def test_a_full_disk_under_an_export_is_a_failure_and_nothing_to_resume(capsys, runs, monkeypatch):
-    def export(run, *, top, out):
+    def export(run, **choices):
         raise RunWriteError("x.yaml could not be written (No space left on device)")
 
-    monkeypatch.setattr("nas.api.export", export)
+    monkeypatch.setattr("nas.deploy.export.export", export)
     assert_one_problem(run_here(capsys, "export", "first", "--out", "x"), 1, "No space left")
 
 

@@ -1,5 +1,6 @@
 """A sealed document is what was written, or is refused."""
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from search_spaces.document import load_architecture
 from search_spaces.nodes import DocumentError
-from search_spaces.seal import is_broken, seal
+from search_spaces.seal import BLANK, FILE_SEAL, is_broken, is_broken_bytes, seal, seal_bytes
 
 TEXT = """\
 schema: nas.architecture/1
@@ -52,3 +53,25 @@ def test_whoever_edits_a_document_is_told_what_to_do(tmp_path: Path) -> None:
         load_architecture(path)
     path.write_text("\n".join(edited.splitlines()[:-1]) + "\n")
     assert load_architecture(path)
+
+
+@pytest.mark.parametrize("form", ['{{"{key}":"{value}"}}', "\n\x0c{key}\x12@{value}"])
+def test_a_binary_file_is_sealed_by_an_entry_of_its_own(form: str) -> None:
+    body = bytes(range(256)) * 3
+    blank = form.format(key=FILE_SEAL, value=BLANK).encode() + body
+    sealed = seal_bytes(blank)
+    assert len(sealed) == len(blank)
+    assert is_broken_bytes(sealed) is False
+    assert is_broken_bytes(blank) is True
+    digits = hashlib.sha256(blank).hexdigest().encode()
+    assert sealed == blank.replace(BLANK.encode(), digits)  # as anybody can check
+    for at in range(len(sealed)):
+        flipped = sealed[:at] + bytes([sealed[at] ^ 4]) + sealed[at + 1 :]
+        assert is_broken_bytes(flipped) is not False, at
+
+
+def test_a_binary_file_without_an_entry_has_no_seal() -> None:
+    assert is_broken_bytes(b"") is None
+    assert is_broken_bytes(FILE_SEAL.encode()) is None
+    with pytest.raises(ValueError, match="no blank file_sha256"):
+        seal_bytes(b"anything")
