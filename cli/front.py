@@ -26,6 +26,11 @@ ESTIMATED_COLUMNS = (
 )
 PROVISIONAL_MARK = "~"
 ESTIMATED = "estimated_"
+STEPS = {
+    "training": "step: forward, backward and optimizer",
+    "inference": "inference: forward pass in evaluation mode",
+    "onnx-inference": "onnx: forward pass in ONNX Runtime",
+}
 
 
 def write_front(run: "Run", members: Sequence["CandidateResult"], extra: Sequence[str] = ()) -> None:
@@ -105,9 +110,12 @@ def conditions(details: Mapping[str, Any]) -> str:
             f" {settings.get('batch_size')} at {settings.get('resolution')} px, {settings.get('precision')},"
             f" on {device}; {details.get('basis')}; range: that of the published speeds"
         )
+    work = settings.get("work", "training")
+    layout = "" if work == "onnx-inference" else f", {settings.get('memory_format')}"
     return (
-        f"step: forward, backward and optimizer, batch {settings.get('batch_size')} at"
-        f" {settings.get('resolution')} px, {settings.get('precision')}, {settings.get('memory_format')}"
+        f"{STEPS.get(work, work)}, batch {settings.get('batch_size')} at"
+        f" {settings.get('resolution')} px, {settings.get('precision')}{layout}"
+        f"{', fused optimizer' if settings.get('fused_optimizer') else ''}"
         f"{f', compile {compiled}' if compiled not in (None, 'none') else ''}"
         f"{', without autotuning' if settings.get('autotune') is False else ''},"
         f" on {device}; ratio: to the reference network"

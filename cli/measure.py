@@ -1,5 +1,6 @@
 """`nas measure`: the training step time of architectures on the hardware that is here."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ def measure(
         list[str],
         typer.Argument(
             metavar="ARCH...",
-            help="Shipped architectures or YAML files.",
+            help="Shipped architectures, YAML files, or directories of them.",
             autocompletion=COMPLETE_ARCHITECTURE,
         ),
     ],
@@ -49,6 +50,19 @@ def measure(
             "--autotune/--no-autotune", help="Let cuDNN try its algorithms first; default: the profile's."
         ),
     ] = None,
+    fused_optimizer: Annotated[
+        bool, typer.Option("--fused-optimizer", help="Update all weights in one kernel.")
+    ] = False,
+    inference: Annotated[
+        bool, typer.Option("--inference", help="Measure the forward pass alone, in evaluation mode.")
+    ] = False,
+    onnxruntime: Annotated[
+        bool,
+        typer.Option(
+            "--onnxruntime",
+            help="Measure the forward pass in ONNX Runtime on one thread of the CPU (extra: export).",
+        ),
+    ] = False,
     recalibrate: Annotated[
         bool,
         typer.Option("--recalibrate", help="Measure the stored time of the reference network anew, too."),
@@ -60,16 +74,22 @@ def measure(
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
 ) -> None:
-    """Measure the training step time, beside a fixed reference network.
+    """Measure the training step time (or inference), beside a fixed reference network.
 
     With --json: an object for one architecture, a list of them for several.
     """
     from nas.api import measure as measure_all
+    from nas.measuring import architecture_names
     from proxies.hardware import resolve_hardware
     from search_spaces.document import load_architecture
 
     load_plugins(allow_plugins)
+    if inference and onnxruntime:
+        raise typer.BadParameter("cannot be given with --inference", param_hint="'--onnxruntime'")
+    names = architecture_names(names)
     if estimate:
+        if inference or onnxruntime:
+            raise typer.BadParameter("estimates a training step, not inference", param_hint="'--estimate'")
         from cli.estimated import show_estimates
 
         show_estimates(
@@ -87,6 +107,8 @@ def measure(
         memory_format=memory_format,  # type: ignore[arg-type]
         compile=compile_mode,  # type: ignore[arg-type]
         autotune=autotune,
+        fused_optimizer=fused_optimizer,
+        work="onnx-inference" if onnxruntime else "inference" if inference else "training",
         recalibrate=recalibrate,
     )
     documents = [_document(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
@@ -103,47 +125,59 @@ def measure(
 
 def _document(name: str, outcome: "Outcome") -> dict[str, Any]:
     """A measurement as plain JSON; what was not measured is null."""
-    metrics = (
-        "step_ms",
-        "step_ms_low",
-        "step_ms_high",
-        "step_ratio",
-        "images_per_second",
-        "peak_memory_bytes",
-    )
+    settings = outcome.details.get("settings")
     return {
         "name": name,
         "digest": outcome.digest,
         "status": outcome.status,
         "reason": outcome.reason,
-        **{metric: outcome.metrics.get(metric) for metric in metrics},
-        "settings": outcome.details.get("settings"),
+        **{metric: outcome.metrics.get(metric) for metric in _metrics(settings)},
+        "settings": settings,
         "hardware": outcome.details.get("hardware"),
         "software": outcome.details.get("software"),
         "seconds": outcome.seconds,
     }
 
 
+def _metrics(settings: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Time, its interval, ratio, throughput and memory, as what was measured calls them."""
+    from proxies.records import METRIC_NAMES
+
+    time, other = METRIC_NAMES[(settings or {}).get("work", "training")]
+    return (
+        f"{time}_ms",
+        f"{time}_ms_low",
+        f"{time}_ms_high",
+        f"{time}_ratio",
+        f"{other}images_per_second",
+        f"{other}peak_memory_bytes",
+    )
+
+
 def _write(documents: list[dict[str, Any]]) -> None:
     from cli.front import conditions
 
-    titles = ("step ms [95 % interval]", "ratio", "images/s", "peak memory")
+    measured = next((each for each in documents if each["settings"]), None)
+    time = _metrics(measured["settings"] if measured else None)[0].removesuffix("_ms")
+    titles = (f"{time} ms [95 % interval]", "ratio", "images/s", "peak memory")
     write_table(
         [Column("architecture"), *(Column(title, is_number=True) for title in titles), Column("status")],
         [(each["name"], *_cells(each), each["status"]) for each in documents],
     )
-    measured = next((each for each in documents if each["settings"]), None)
     if measured is not None:
         write_line()
         write_line(conditions(measured))
 
 
 def _cells(document: dict[str, Any]) -> tuple[str, ...]:
-    if document["step_ms"] is None:
+    middle, low, high, ratio, images, memory = (
+        document.get(metric) for metric in _metrics(document["settings"])
+    )
+    if middle is None:
         return ("-",) * 4
     return (
-        f"{document['step_ms']:.2f} [{document['step_ms_low']:.2f}, {document['step_ms_high']:.2f}]",
-        f"{document['step_ratio']:.3f}",
-        f"{document['images_per_second']:.1f}",
-        format_bytes(document["peak_memory_bytes"]),
+        f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+        f"{ratio:.3f}",
+        f"{images:.1f}",
+        format_bytes(memory),
     )

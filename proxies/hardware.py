@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from proxies.detection import GIB, Device, DeviceKind, Machine, find_machine, installed_version
-from proxies.records import CompileMode, MemoryFormat, Precision, TimingSettings
+from proxies.records import CompileMode, MemoryFormat, Precision, TimedWork, TimingSettings
 from proxies.roofline import Roofline
 from search_spaces.architecture import Architecture
 from search_spaces.spec import Name, Resolution, Spec
@@ -333,6 +333,8 @@ def timing_settings(
     threads: int | None = None,
     tolerance: float | None = None,
     budget_seconds: float | None = None,
+    work: TimedWork = "training",
+    fused_optimizer: bool = False,
 ) -> TimingSettings:
     """How `arch` is timed on `profile`. What is not given is the profile's default.
 
@@ -357,7 +359,14 @@ def timing_settings(
         raise ValueError(
             "compile cuda-graph is not timed in fp16, whose loss scaler looks at every step; use bf16"
         )
+    if work == "onnx-inference" and (profile.kind != "cpu" or chosen != "fp32"):
+        raise ValueError(
+            f"ONNX Runtime is timed on the CPU in fp32, not on {profile.name!r} in {chosen}; "
+            "use --hardware cpu --precision fp32"
+        )
     return TimingSettings(
+        work=work,
+        fused_optimizer=fused_optimizer and work == "training",
         resolution=_first(resolution, min(trained_at, defaults.max_resolution or trained_at)),
         batch_size=_first(batch_size, defaults.batch_size),
         num_classes=num_classes,

@@ -36,10 +36,22 @@ MemoryFormat = Literal["channels_last", "contiguous"]
 CompileMode = Literal["none", "default", "max-autotune", "cuda-graph"]
 """How a step is run: eagerly; compiled by `torch.compile` in one of its modes; or captured once as a CUDA
 graph and replayed, which leaves out the time that Python needs to launch a step's kernels."""
+TimedWork = Literal["training", "inference", "onnx-inference"]
+"""What one step does: forward, backward and optimizer; or the forward pass alone, in torch or, exported, in
+ONNX Runtime on the CPU."""
+METRIC_NAMES: dict[TimedWork, tuple[str, str]] = {
+    "training": ("step", ""),
+    "inference": ("inference", "inference_"),
+    "onnx-inference": ("onnx", "onnx_"),
+}
+"""What the metrics of a timing are called: the prefix of times and ratio, and that of the other numbers."""
 
 
 class TimingSettings(Spec):
-    """What a step time is a step time *of*. Two timings compare only when these agree."""
+    """What a step time is a step time *of*. Two timings compare only when these agree.
+
+    In ONNX Runtime, precision is fp32 and what is torch's alone (layout, compilation) does nothing.
+    """
 
     resolution: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -49,6 +61,9 @@ class TimingSettings(Spec):
     compile: CompileMode = "none"
     autotune: bool = True
     """Whether cuDNN tries its algorithms for every convolution before the first step (`cudnn.benchmark`)."""
+    work: TimedWork = "training"
+    fused_optimizer: bool = False
+    """Whether the optimizer updates all weights in one kernel (`fused=True` of torch's optimizers)."""
     threads: Annotated[int, Field(ge=1)] = 1
     tolerance: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.03
     budget_seconds: Annotated[float, Field(gt=0.0)] = 60.0

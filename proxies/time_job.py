@@ -16,7 +16,7 @@ from proxies.device_lock import exclusive
 from proxies.hardware import HardwareNotFoundError, ResolvedHardware, hardware_fingerprint
 from proxies.interleaving import StepTooSlowError
 from proxies.protocols import Diverged
-from proxies.records import Outcome, Status, TimeJob, failure
+from proxies.records import METRIC_NAMES, Outcome, Status, TimeJob, failure
 from proxies.timing import StepTiming, is_out_of_memory, measure_step
 from search_spaces.network import build
 
@@ -130,15 +130,16 @@ def _status(error: Exception) -> Status:
 
 
 def _outcome(job: TimeJob, hardware: ResolvedHardware, timing: StepTiming, seconds: float) -> Outcome:
+    time, other = METRIC_NAMES[job.settings.work]
     metrics = {
-        "step_ms": timing.step_ms,
-        "step_ms_low": timing.step_ms_low,
-        "step_ms_high": timing.step_ms_high,
-        "step_ratio": timing.best.verdict.ratio,
-        "images_per_second": job.settings.batch_size / timing.step_ms * 1e3,
+        f"{time}_ms": timing.step_ms,
+        f"{time}_ms_low": timing.step_ms_low,
+        f"{time}_ms_high": timing.step_ms_high,
+        f"{time}_ratio": timing.best.verdict.ratio,
+        f"{other}images_per_second": job.settings.batch_size / timing.step_ms * 1e3,
     }
     if timing.peak_memory.peak_bytes is not None:
-        metrics["peak_memory_bytes"] = float(timing.peak_memory.peak_bytes)
+        metrics[f"{other}peak_memory_bytes"] = float(timing.peak_memory.peak_bytes)
     return Outcome(
         key=job.key,
         kind="time",

@@ -26,14 +26,17 @@ from proxies.interleaving import (
 )
 from proxies.records import TimingSettings
 from proxies.reference_network import REFERENCE
-from proxies.training_step import OPTIMIZER, TrainingStep
+from proxies.timed_step import TimedStep, described, make_step
 from search_spaces.network import build
+
+NOT_OF_ONNX = PeakMemory(peak_bytes=None, method="not measured: the export would count too")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTiming:
     """A measured step time: every attempt, and the best of them as the result."""
 
+    settings: TimingSettings
     attempts: tuple[Attempt, ...]
     plan: BlockPlan
     candidate_warm_up: WarmUp
@@ -88,7 +91,7 @@ class StepTiming:
             "reference_ms_from": "this measurement" if self.baseline_ms is None else "the baseline",
             "baseline_problem": self.baseline_problem,
             "raw_step_ms": self.best.verdict.candidate_ms,
-            "optimizer": OPTIMIZER,
+            "step": described(self.settings),
             "block_steps": {"candidate": self.plan.candidate, "reference": self.plan.reference},
             "warm_up": {
                 "candidate": asdict(self.candidate_warm_up),
@@ -129,12 +132,12 @@ def measure_step(
     with backend.prepared(settings), _garbage_collection_off():
         reference = _reference_step(settings, backend)
         backend.reset_peak_memory()
-        candidate = TrainingStep(network(), settings, device=backend.device, channels=channels)
+        candidate = make_step(network(), settings, device=backend.device, channels=channels)
         first_ms = backend.time_steps(candidate, 1)[0]
         candidate.check_finite()
         deadline = backend.now() + settings.budget_seconds
         candidate_warm_up = warm_up(candidate, first_ms, settings.budget_seconds, backend)
-        peak_memory = backend.peak_memory()
+        peak_memory = NOT_OF_ONNX if settings.work == "onnx-inference" else backend.peak_memory()
         reference_warm_up = warm_up(
             reference, backend.time_steps(reference, 1)[0], settings.budget_seconds, backend
         )
@@ -152,6 +155,7 @@ def measure_step(
         candidate.check_finite()
         software = backend.describe()
     return StepTiming(
+        settings=settings,
         attempts=attempts,
         plan=plan,
         candidate_warm_up=candidate_warm_up,
@@ -162,12 +166,12 @@ def measure_step(
     )
 
 
-def _reference_step(settings: TimingSettings, backend: Backend) -> TrainingStep:
+def _reference_step(settings: TimingSettings, backend: Backend) -> TimedStep:
     """The reference network's step, run once."""
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            step = TrainingStep(build(REFERENCE, settings.num_classes), settings, device=backend.device)
+            step = make_step(build(REFERENCE, settings.num_classes), settings, device=backend.device)
         backend.time_steps(step, 1)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):

@@ -38,25 +38,17 @@ class TrainingStep:
         seed: int = 0,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
-        size = settings.resolution
-        images_BCHW = torch.randn(settings.batch_size, channels, size, size, generator=generator)
+        self._images_BCHW = synthetic_images(settings, device=device, channels=channels, generator=generator)
         labels_B = torch.randint(settings.num_classes, (settings.batch_size,), generator=generator)
-        channels_last = settings.memory_format == "channels_last"
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        self._images_BCHW = images_BCHW.to(device).contiguous(memory_format=layout)
         self._labels_B = labels_B.to(device)
-        network = network.to(device)
-        network.to(memory_format=layout)  # type: ignore[call-overload]
-        network.train()
-        self._optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-        self._network = _compiled(network, settings.compile)
+        network = placed(network, settings, device=device).train()
+        self._optimizer = torch.optim.SGD(
+            network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, fused=settings.fused_optimizer
+        )
+        self._network = compiled(network, settings.compile)
         self._is_captured = settings.compile == "cuda-graph"
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._autocast = torch.autocast(
-            device.type,
-            dtype=AUTOCAST.get(settings.precision, torch.bfloat16),
-            enabled=settings.precision in AUTOCAST,
-        )
+        self._autocast = autocast(settings, device=device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self._loss: torch.Tensor | None = None
 
@@ -66,7 +58,7 @@ class TrainingStep:
             self._run()
             return
         if self._graph is None:
-            self._graph = _captured(self._run)
+            self._graph = captured(self._run)
         self._graph.replay()
 
     def _run(self) -> None:
@@ -89,7 +81,37 @@ class TrainingStep:
             raise Diverged(f"the loss of a timed training step is {loss}")
 
 
-def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
+def layout_of(settings: TimingSettings) -> torch.memory_format:
+    """The memory format of images and weights."""
+    return torch.channels_last if settings.memory_format == "channels_last" else torch.contiguous_format
+
+
+def synthetic_images(
+    settings: TimingSettings, *, device: torch.device, channels: int, generator: torch.Generator
+) -> torch.Tensor:
+    """A batch of noise on the device, in the layout of the settings."""
+    size = settings.resolution
+    images_BCHW = torch.randn(settings.batch_size, channels, size, size, generator=generator)
+    return images_BCHW.to(device).contiguous(memory_format=layout_of(settings))
+
+
+def placed(network: nn.Module, settings: TimingSettings, *, device: torch.device) -> nn.Module:
+    """The network on the device, its weights in the layout of the settings."""
+    network = network.to(device)
+    network.to(memory_format=layout_of(settings))  # type: ignore[call-overload]
+    return network
+
+
+def autocast(settings: TimingSettings, *, device: torch.device) -> torch.autocast:
+    """Mixed precision where the settings ask for it."""
+    return torch.autocast(
+        device.type,
+        dtype=AUTOCAST.get(settings.precision, torch.bfloat16),
+        enabled=settings.precision in AUTOCAST,
+    )
+
+
+def captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
     """A step as one CUDA graph.
 
     It runs a few times before, on a stream of its own, as capturing demands: what is done only once
@@ -107,7 +129,7 @@ def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def _compiled(network: nn.Module, mode: CompileMode) -> nn.Module:
+def compiled(network: nn.Module, mode: CompileMode) -> nn.Module:
     """The network as it is, or under `torch.compile`; the compilation happens in the first step."""
     if mode in {"none", "cuda-graph"}:
         return network

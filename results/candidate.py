@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
-from proxies.records import Outcome, Status
+from proxies.records import METRIC_NAMES, Outcome, Status
 from results.entries import Candidate, Record, SkipDecision
 from search_spaces.cost import Cost
 
@@ -17,6 +17,7 @@ FAILED: frozenset[str] = frozenset({"error", "oom", "timeout", "diverged"})
 
 _NOT_MEASURED = FAILED | {"infeasible", "stopped"}
 _COST_NAMES = frozenset(Cost._fields)
+_TIMES = tuple(f"{time}_ms" for time, _ in METRIC_NAMES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +155,9 @@ def _status(
         return ("infeasible" if decision.kind == "limit" else "skipped"), decision.reason
     if missing:
         return "pending", f"not yet measured: {', '.join(missing)}"
-    timing = _best_timing(outcomes)
-    if timing is not None and timing.status == "unstable":
-        return "unstable", timing.reason
+    for timing in _best_timings(outcomes):
+        if timing.status == "unstable":
+            return "unstable", timing.reason
     return "ok", None
 
 
@@ -171,23 +172,24 @@ def _finished_at(records: list[Record], jobs: Mapping[str, int]) -> float | None
     return None
 
 
-def _best_timing(outcomes: list[Outcome]) -> Outcome | None:
-    """The last one within tolerance, else the last: what is on the front is timed again at the end.
+def _best_timings(outcomes: list[Outcome]) -> list[Outcome]:
+    """Of the timings of each kind of work (training, inference) the last within tolerance, else the last.
 
-    A repeat that missed the tolerance says nothing against an earlier one that met it.
+    What is on the front is timed again at the end; a repeat that missed the tolerance says nothing against an
+    earlier one that met it.
     """
-    timings = [
-        outcome for outcome in outcomes if outcome.kind == "time" and outcome.status in ("ok", "unstable")
-    ]
-    if len(timings) < 2:
-        return timings[0] if timings else None
-    accepted = [outcome for outcome in timings if outcome.status == "ok"]
-    return next(reversed(accepted or timings), None)
+    best: dict[frozenset[str], Outcome] = {}
+    for outcome in outcomes:
+        if outcome.kind != "time" or outcome.status not in ("ok", "unstable"):
+            continue
+        work = frozenset(name for name in _TIMES if name in outcome.metrics)
+        if work not in best or outcome.status == "ok" or best[work].status != "ok":
+            best[work] = outcome
+    return list(best.values())
 
 
 def _timing(outcomes: list[Outcome]) -> dict[str, float]:
-    timing = _best_timing(outcomes)
-    return dict(timing.metrics) if timing is not None else {}
+    return {name: value for timing in _best_timings(outcomes) for name, value in timing.metrics.items()}
 
 
 def _estimated(outcomes: list[Outcome]) -> dict[str, float]:

@@ -29,6 +29,10 @@ DIRECTIONS: dict[str, Direction] = {
     "activation_bytes": "minimize",
     "peak_memory_bytes": "minimize",
     "inference_ms": "minimize",
+    "inference_ratio": "minimize",
+    "inference_peak_memory_bytes": "minimize",
+    "onnx_ms": "minimize",
+    "onnx_ratio": "minimize",
     "train_loss_sum": "minimize",
 }
 """The direction of a quantity that is named without one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxies.records import METRIC_NAMES
 from results.candidate import FAILED, CandidateResult
 from results.contents import read_contents
 from results.directory import LEDGER_NAME, ROOT, RunDirectory, list_runs
@@ -31,6 +32,7 @@ MIN_ACCEPTED = 3
 """With fewer accepted step times than this, provisional ones are shown on the front too."""
 
 ESTIMATED_NAMES = ("estimated_step_ms", "estimated_step_ms_low", "estimated_step_ms_high")
+_TIMES = tuple(f"{time}_" for time, _ in METRIC_NAMES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +271,7 @@ class Run:
     def _eligible(self, objectives: Sequence[Objective]) -> list[CandidateResult]:
         """Who may be on a front: measured ones, provisional only where they matter not or are needed."""
         measured = self._measured()
-        if not any(objective.name.startswith("step_") for objective in objectives):
+        if not any(objective.name.startswith(_TIMES) for objective in objectives):
             return measured
         accepted = [result for result in measured if not result.is_provisional]
         return accepted if len(accepted) >= MIN_ACCEPTED else measured

@@ -1,10 +1,14 @@
 """`nas measure` shows what `nas.api.measure` finds, which has its own tests."""
 
+import shutil
+
 import pytest
 from nas_program import assert_one_problem, run_here
 from recorded_run import timing
 
+from proxies.records import METRIC_NAMES
 from search_spaces.document import load_architecture
+from search_spaces.shipped import ARCHITECTURES
 
 
 @pytest.fixture
@@ -43,11 +47,71 @@ def test_several_are_a_list_in_order(capsys, measured):
 
 def test_settings_are_passed_on(capsys, measured):
     options = ["--hardware", "cpu", "--resolution", 96, "--batch", 4, "--precision", "bf16"]
-    options += ["--memory-format", "contiguous", "--compile", "default", "--no-autotune", "--recalibrate"]
+    options += [
+        "--memory-format",
+        "contiguous",
+        "--compile",
+        "default",
+        "--no-autotune",
+        "--recalibrate",
+        "--fused-optimizer",
+    ]
     assert run_here(capsys, "measure", "efficientnet-b0", *options).code == 0
     expected = {"hardware": "cpu", "resolution": 96, "batch": 4, "precision": "bf16"}
     expected |= {"memory_format": "contiguous", "compile": "default", "autotune": False, "recalibrate": True}
+    expected |= {"fused_optimizer": True, "work": "training"}
     assert measured == [(["efficientnet-b0"], expected)]
+
+
+@pytest.mark.parametrize(
+    ("option", "work", "title", "step"),
+    [
+        ("--inference", "inference", "inference ms", "inference: forward pass in evaluation mode, batch 8"),
+        (
+            "--onnxruntime",
+            "onnx-inference",
+            "onnx ms",
+            "onnx: forward pass in ONNX Runtime, batch 8",
+        ),
+    ],
+)
+def test_inference_is_called_so_wherever_it_is_shown(capsys, monkeypatch, option, work, title, step):
+    def measure(architectures, **settings):
+        assert settings["work"] == work
+        (arch,) = architectures
+        return [inference(arch.digest, work)]
+
+    monkeypatch.setattr("nas.api.measure", measure)
+    shown = run_here(capsys, "measure", "efficientnetv2-b0", "--hardware", "cpu", option).out
+    for fragment in (title, "4.00 [3.90, 4.20]", step):
+        assert fragment in shown
+    assert "step ms" not in shown
+    found = run_here(capsys, "measure", "efficientnetv2-b0", "--hardware", "cpu", option, "--json").json
+    prefix = title.removesuffix(" ms")
+    assert (found[f"{prefix}_ms"], found[f"{prefix}_ratio"], found["settings"]["work"]) == (4.0, 0.5, work)
+    assert "step_ms" not in found
+
+
+def inference(digest, work):
+    time, other = METRIC_NAMES[work]
+    found = timing(digest, 1.0)
+    metrics = {f"{time}_ms": 4.0, f"{time}_ms_low": 3.9, f"{time}_ms_high": 4.2, f"{time}_ratio": 0.5}
+    settings = {**found.details["settings"], "work": work}
+    return found.model_copy(
+        update={
+            "metrics": {**metrics, f"{other}images_per_second": 2000.0},
+            "details": {**found.details, "settings": settings},
+        }
+    )
+
+
+def test_a_directory_means_the_architectures_in_it(capsys, measured, tmp_path):
+    for name in ("efficientnetv2-b1", "efficientnetv2-b0"):
+        shutil.copy(ARCHITECTURES / f"{name}.yaml", tmp_path)
+    (tmp_path / "notes.txt").write_text("no architecture")
+    found = run_here(capsys, "measure", tmp_path, "efficientnet-b0", "--hardware", "cpu", "--json").json
+    names = [f"{tmp_path}/efficientnetv2-b0.yaml", f"{tmp_path}/efficientnetv2-b1.yaml", "efficientnet-b0"]
+    assert [each["name"] for each in found] == names
 
 
 def test_the_table_says_what_a_step_is(capsys, measured):
@@ -78,8 +142,13 @@ def test_an_unstable_time_is_said_and_is_no_failure(capsys, measured):
         (["efficientnetv2-s", "--hardware", "tpu-v4"], 4, ["tpu-v4", "--hardware"]),
         (["efficientnetv2-s", "--hardware", "h10"], 2, ["'h10'", "did you mean"]),
         (["efficientnetv2-s", "--batch", "0"], 2, ["--batch"]),
+        (["efficientnetv2-s", "--inference", "--onnxruntime"], 2, ["--onnxruntime", "--inference"]),
+        (["EMPTY"], 2, ["no .yaml file in this directory"]),
     ],
 )
-def test_bad_input_is_one_line_before_anything_is_measured(capsys, measured, arguments, code, fragments):
+def test_bad_input_is_one_line_before_anything_is_measured(
+    capsys, measured, tmp_path, arguments, code, fragments
+):
+    arguments = [tmp_path if argument == "EMPTY" else argument for argument in arguments]
     assert_one_problem(run_here(capsys, "measure", *arguments), code, *fragments)
     assert measured == []

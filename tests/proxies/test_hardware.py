@@ -388,3 +388,15 @@ def test_a_clusters_hardware_is_what_its_profile_declares() -> None:
 def test_a_cluster_is_not_asked_for_something_vague(name: str, message: str) -> None:
     with pytest.raises(UnknownHardwareError, match=message):
         declared_hardware(name)
+
+
+def test_onnx_runtime_is_timed_on_the_cpu_in_fp32_alone():
+    arch = REFERENCE
+    cpu, h100 = load_profile("cpu"), load_profile("h100")
+    chosen = timing_settings(cpu, arch, work="onnx-inference", fused_optimizer=True)
+    assert (chosen.work, chosen.fused_optimizer) == ("onnx-inference", False)  # nothing is optimised
+    assert timing_settings(cpu, arch, fused_optimizer=True).fused_optimizer
+    with pytest.raises(ValueError, match="not on 'h100' in bf16; use --hardware cpu --precision fp32"):
+        timing_settings(h100, arch, work="onnx-inference")
+    with pytest.raises(ValueError, match="not on 'cpu' in bf16"):
+        timing_settings(cpu, arch, work="onnx-inference", precision="bf16")

@@ -11,7 +11,7 @@ from proxies.baselines import BaselineStore, conditions_of
 from proxies.detection import Device, Machine
 from proxies.device_lock import exclusive
 from proxies.hardware import ResolvedHardware, hardware_fingerprint, resolve_hardware, timing_settings
-from proxies.records import TimeJob
+from proxies.records import METRIC_NAMES, TimeJob
 from proxies.time_job import time_candidate
 from proxies.timing import is_out_of_memory
 from search_spaces.architecture import Architecture, Head, Stage, Stem
@@ -169,6 +169,16 @@ def test_a_step_too_slow_for_the_budget_is_a_timeout(hardware):
     outcome = time_candidate(job(hardware), hardware, backend=FakeBackend(real_step_ms=4000.0), lock=unlocked)
     assert outcome.status == "timeout"
     assert "an interval does not fit into the budget" in (outcome.reason or "")
+
+
+@pytest.mark.parametrize("work", ["training", "inference"])
+def test_metrics_are_called_after_the_work_that_was_timed(hardware, work):
+    outcome = time_candidate(job(hardware, work=work), hardware, backend=FakeBackend(), lock=unlocked)
+    time, other = METRIC_NAMES[work]
+    assert outcome.metrics[f"{time}_ms"] == 10.0
+    assert outcome.metrics[f"{other}peak_memory_bytes"] == 123.0
+    assert ("step_ms" in outcome.metrics) == (work == "training")
+    assert outcome.details["method"]["step"].startswith("forward, ")
 
 
 # --- the baseline -----------------------------------------------------------------------------------------

@@ -166,6 +166,30 @@ def test_only_complete_and_unfailed_candidates_are_measured(parts, is_gated):
         assert result.step_ms is not None
 
 
+def forward(step_ms, status="ok", **changes):
+    metrics = {"inference_ms": step_ms, "inference_ratio": 1.0} if status in ("ok", "unstable") else {}
+    return timing(1, status=status, metrics=metrics, reason="wide" if status != "ok" else None, **changes)
+
+
+def joined(*outcomes):
+    filed = {"attempt": 1, "origin": None, "recorded_at": 0.0, "sha256": ""}
+    records = [Record(outcome=outcome, **filed) for outcome in outcomes]
+    (result,) = join([CANDIDATE], records, [], jobs_per_candidate={"time": 2, "train": 1})
+    return result
+
+
+def test_training_and_inference_are_timings_of_their_own():
+    result = joined(timing(1, 10.0), forward(4.0), training(1))
+    assert (result.status, result.step_ms, result.value("inference_ms")) == ("ok", 10.0, 4.0)
+    first = (timing(1, 10.0), forward(4.0), training(1))
+    again = joined(*first, forward(5.0), timing(1, 11.0, status="unstable"))
+    assert (again.status, again.step_ms, again.value("inference_ms")) == ("ok", 10.0, 5.0)
+    assert joined(timing(1, 10.0), training(1)).status == "pending"
+    assert joined(timing(1, 10.0), forward(4.0, "oom"), training(1)).status == "oom"
+    uncertain = joined(timing(1, 10.0), forward(4.0, "unstable"), training(1))
+    assert (uncertain.status, uncertain.reason) == ("unstable", "wide")
+
+
 # --- a run -------------------------------------------------------------------------------------------------
 
 FIVE = [*complete(1, 0.9, 30.0), *complete(2, 0.5, 10.0), *complete(3, 0.4, 20.0), *complete(4, 0.7, 20.0)]
