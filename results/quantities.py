@@ -33,6 +33,13 @@ _KNOWN = (
     Quantity(name="peak_memory_bytes", label="peak memory of a step", unit="bytes", form="bytes"),
     Quantity(name="images_per_second", label="training throughput", unit="images a second"),
     Quantity(name="inference_ms", label="inference time", unit="ms"),
+    Quantity(name="inference_ratio", label="inference time relative to the reference network"),
+    Quantity(
+        name="inference_peak_memory_bytes", label="peak memory of inference", unit="bytes", form="bytes"
+    ),
+    Quantity(name="onnx_ms", label="inference time in ONNX Runtime", unit="ms"),
+    Quantity(name="onnx_ratio", label="ONNX Runtime time relative to the reference network"),
+    Quantity(name="estimated_step_ms", label="estimated training step time", unit="ms"),
     Quantity(name="train_loss_sum", label="sum of training losses"),
     Quantity(name="loss", label="loss"),
     Quantity(name="seconds", label="evaluation time", unit="s"),
