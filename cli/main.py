@@ -31,6 +31,7 @@ COMMANDS = {
     "list": ("cli.runs:list_runs", "Results"),
     "show": ("cli.runs:show", "Results"),
     "pareto": ("cli.runs:pareto", "Results"),
+    "compare": ("cli.compare:compare", "Results"),
     "export": ("cli.export:export", "Results"),
     "report": ("cli.report:report", "Results"),
     "scale": ("cli.scale:scale", "Networks and hardware"),

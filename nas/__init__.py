@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from nas.training.plan import TrainingChanges as TrainingChanges
     from proxies.estimates import Estimate as Estimate
     from proxies.protocols import Task as Task
+    from results.compare import compare as compare
+    from results.comparison import Comparison as Comparison
+    from results.likeness import like_groups as like_groups
     from results.pareto import Objective as Objective
     from results.report.page import write_report as write_report
     from results.run import Run as Run
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Architecture": "search_spaces.architecture",
     "Estimate": "proxies.estimates",
+    "Comparison": "results.comparison",
     "Factors": "nas.scaling",
     "NasError": "nas.errors",
     "Objective": "results.pareto",
@@ -72,11 +76,13 @@ _PLACES = {
     "WeightedProduct": "nas.reward",
     "block_run": "search_spaces.builders",
     "build": "search_spaces.network",
+    "compare": "results.compare",
     "cost": "search_spaces.architecture",
     "estimate": "nas.estimating",
     "export": "nas.deploy.export",
     "fused_mbconv": "search_spaces.builders",
     "int_range": "search_spaces.choice",
+    "like_groups": "results.likeness",
     "load_architecture": "search_spaces.document",
     "load_rule": "nas.scaling",
     "load_run": "results.run",

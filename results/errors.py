@@ -7,6 +7,7 @@
         RunLockedError      another process is writing to this run
         RunMismatchError    a resumed run was given another configuration
         RunWriteError       a file of the run could not be written; the search can resume
+        UnlikeRunsError     runs that differ in what is to be compared
 
 Values that make no sense (an unknown direction, a reference without an objective) are ValueError.
 """
@@ -38,3 +39,7 @@ class RunMismatchError(RunError):
 
 class RunWriteError(RunError):
     """A file of the run could not be written. The ledger is not affected."""
+
+
+class UnlikeRunsError(RunError):
+    """The runs differ in what the quantities to compare depend on."""

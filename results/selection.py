@@ -63,18 +63,19 @@ def knee(front: Sequence[CandidateResult], objectives: Sequence[Objective]) -> C
 
     Law: a positive scale or a shift of an objective changes nothing.
     """
-    losses = {member.id: [_loss(member, objective) for objective in objectives] for member in front}
-    low, high = ([pick(column) for column in zip(*losses.values(), strict=True)] for pick in (min, max))
+    losses = [[_loss(member, objective) for objective in objectives] for member in front]
+    if not losses:
+        return None
+    ranges = [(min(column), max(column)) for column in zip(*losses, strict=True)]
 
-    def total(member: CandidateResult) -> tuple[float, int]:
-        scaled = [
-            (loss - least) / (most - least)
-            for loss, least, most in zip(losses[member.id], low, high, strict=True)
-            if most > least
-        ]
-        return math.fsum(scaled), member.id
+    def total(position: int) -> float:
+        return math.fsum(
+            (loss - low) / (high - low)
+            for loss, (low, high) in zip(losses[position], ranges, strict=True)
+            if high > low
+        )
 
-    return min(front, key=total, default=None)
+    return front[min(range(len(front)), key=total)]
 
 
 def _loss(member: CandidateResult, objective: Objective) -> float:

@@ -1,6 +1,7 @@
 """Documents in, values out: architectures, spaces, and any other specification written as YAML."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast, get_args
 
@@ -43,6 +44,7 @@ __all__ = [
     "load_architecture",
     "read_spec",
     "read_yaml",
+    "shipped_digests",
 ]
 
 ARCHITECTURE_KEYS = ("schema", "name", "notes", *FIXED.fields, "stages", "recipe")
@@ -57,6 +59,12 @@ MAX_RUNS = 256
 def architecture_names() -> tuple[str, ...]:
     """The shipped architectures."""
     return shipped_names(ARCHITECTURES)
+
+
+@cache
+def shipped_digests() -> Mapping[str, str]:
+    """The names of the shipped architectures by digest; reading them all takes a moment the first time."""
+    return {load_architecture(name).digest: name for name in architecture_names()}
 
 
 def load_architecture(name_or_path: str | Path) -> Architecture:
