@@ -25,6 +25,7 @@ class Quantity:
 _KNOWN = (
     Quantity(name="accuracy", label="accuracy", unit="fraction of the validation set", form="fraction"),
     Quantity(name="step_ms", label="training step time", unit="ms"),
+    Quantity(name="estimated_step_ms", label="estimated training step time", unit="ms"),
     Quantity(name="step_ratio", label="step time relative to the reference network"),
     Quantity(name="params", label="parameters", form="count"),
     Quantity(name="active_params", label="active parameters", form="count"),

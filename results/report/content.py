@@ -45,6 +45,8 @@ def content(runs: Sequence[Run], *, now: float, version: str) -> dict[str, Any]:
             _row(index, run, result, result.id in members, networks, measurements, found)
             for result in run.candidates()
         ]
+    for run, said in zip(runs, described, strict=True):
+        said["progress"] = progress(run, _common_reference(runs, described, said["group"]))
     names = _names(run.candidates() for run in runs)
     return {
         "schema": SCHEMA,
@@ -92,6 +94,7 @@ def _run(run: Run, group: int) -> dict[str, Any]:
         "reference": run.reference(),
         "rule": "fixed by the configuration" if run.config.get("hypervolume_reference") else REFERENCE_RULE,
         "wall_seconds": run.wall_seconds,
+        "estimated": run.is_estimated,
         "objectives": [{"name": each.name, "direction": each.direction} for each in run.objectives],
         "provenance": {
             str(key): dump_yaml(value, "report") if isinstance(value, dict) else str(value)
@@ -197,6 +200,36 @@ def _conditions(run: Run, records: Mapping[str, list[Record]]) -> str:
         f"{device}{software}; step: {step}; proxy {task.get('name', 'not recorded')}"
         f"{f' [{chr(32).join(marks)}]' if marks else ''}"
     )
+
+
+def _common_reference(
+    runs: Sequence[Run], described: Sequence[Mapping[str, Any]], group: int
+) -> dict[str, float] | None:
+    """A reference that no run of the group is worse than its own in; None where their objectives differ."""
+    members = [run for run, each in zip(runs, described, strict=True) if each["group"] == group]
+    corners = [corner for run in members if (corner := run.reference()) is not None]
+    objectives = members[0].objectives
+    if not corners or any(set(run.objectives) != set(objectives) for run in members):
+        return None
+    worst = {"minimize": max, "maximize": min}
+    return {each.name: worst[each.direction](corner[each.name] for corner in corners) for each in objectives}
+
+
+def progress(run: Run, reference: Mapping[str, float] | None) -> list[list[float | None]]:
+    """Evaluations, seconds and hypervolume over `reference`: the first, each one that raised it, the last."""
+    moments = run.moments(reference) if reference is not None else ()
+    kept = [
+        moment
+        for before, moment in zip((None, *moments), moments, strict=False)
+        if before is None or moment.hypervolume != before.hypervolume or moment is moments[-1]
+    ]
+    return [
+        [
+            each.evaluated,
+            *(None if value is None else shortened(value) for value in (each.seconds, each.hypervolume)),
+        ]
+        for each in kept
+    ]
 
 
 def _joint(runs: Sequence[Run], described: Sequence[Mapping[str, Any]]) -> list[int]:

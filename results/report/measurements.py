@@ -9,7 +9,7 @@ from results.entries import Record
 from results.report.pool import Pool
 from results.text import dump_yaml
 
-MAX_CURVE_POINTS = 400_000
+MAX_CURVE_POINTS = 200_000
 """Points of learning curves in one report. More are thinned evenly; the first and the last stay."""
 MAX_POINTS = 200
 MIN_POINTS = 6

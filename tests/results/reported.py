@@ -31,9 +31,9 @@ def sampled(space="tiny", count=6, seed=0):
     rng = np.random.default_rng(seed)
     networks = {}
     while len(networks) < count:
-        arch = found.decode(found.sample(rng))
-        networks[arch.digest] = arch
-    return list(networks.values()), found.resolution
+        drawn = (found.decode(genes) for genes in found.sample(rng, count))
+        networks |= {arch.digest: arch for arch in drawn}
+    return list(networks.values())[:count], found.resolution
 
 
 def make_run(path, *, space="tiny", count=6, seed=0, config=CONFIG, reason="out of memory", finished=True):
@@ -43,6 +43,7 @@ def make_run(path, *, space="tiny", count=6, seed=0, config=CONFIG, reason="out 
     with RunDirectory.create(path, hint="run", config=config, root=path.parent) as directory:
         directory.log("started")
         with directory.ledger() as ledger:
+            ledger._connection.execute("PRAGMA synchronous=OFF")  # no power is cut here
             for number, arch in enumerate(networks):
                 file_candidate(ledger, arch, resolution, number, rng, reason=reason)
         if finished:

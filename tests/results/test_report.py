@@ -3,6 +3,7 @@ import copy
 import hashlib
 import json
 import re
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -341,3 +342,66 @@ def test_what_is_no_curve_is_left_out(curve):
     entry = Measurements(num_records=1).entry(record)
     assert "l" not in entry
     assert (entry["a"], entry["o"]) == (2, 0)
+
+
+# --- progress and colours
+
+
+def test_progress_rises_over_one_reference_to_the_fronts_hypervolume(tmp_path):
+    first, second = make_run(tmp_path / "first", count=15), make_run(tmp_path / "second", count=15, seed=5)
+    document = made(first, second)
+    runs = [load_run(first), load_run(second)]
+    corners = [run.reference() for run in runs]
+    common = {
+        "accuracy": min(corner["accuracy"] for corner in corners),
+        "step_ms": max(corner["step_ms"] for corner in corners),
+        "params": max(corner["params"] for corner in corners),
+    }
+    for run, said in zip(runs, document["runs"], strict=True):
+        evaluations, seconds, volumes = zip(*said["progress"], strict=True)
+        assert list(evaluations) == sorted(set(evaluations))
+        assert list(seconds) == sorted(seconds)
+        assert list(volumes) == sorted(volumes)
+        assert evaluations[-1] == said["evaluated"]
+        assert volumes[-1] == pytest.approx(run.hypervolume(common), rel=1e-6)
+
+
+def test_runs_of_other_objectives_show_no_progress(tmp_path):
+    other = changed(objectives=["accuracy:maximize", "macs:minimize"])
+    document = made(make_run(tmp_path / "first"), make_run(tmp_path / "second", config=other, seed=5))
+    assert [run["progress"] for run in document["runs"]] == [[], []]
+
+
+def themes():
+    """The named colours of the style, of each theme."""
+    style = files("results.report").joinpath("assets", "style.css").read_text()
+    blocks = re.findall(r"^:root(?:\[data-theme=\"dark\"\])? \{(.*?)^\}", style, re.DOTALL | re.MULTILINE)
+    return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks]
+
+
+def luminance(colour):
+    """Relative luminance, 0 to 1 (WCAG 2.2)."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first, second):
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_is_that_of_its_definition():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["light", "dark"])
+def test_text_and_marks_can_be_read_in_either_theme(place):
+    theme = themes()[place]
+    for text in ("ink", "quiet", "warn"):
+        for ground in ("ground", "card", "soft"):
+            assert contrast(theme[text], theme[ground]) >= 4.5, (text, ground)
+    assert contrast(theme["accent-ink"], theme["accent"]) >= 4.5
+    for number in range(8):
+        assert contrast(theme[f"run-{number}"], theme["card"]) >= 3.0, number

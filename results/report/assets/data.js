@@ -32,17 +32,24 @@ const haystacks = new Array(size);
 /** Everything of a candidate that a word of the filter may be found in. */
 function haystack(row) {
   if (haystacks[row] === undefined) {
-    const ops = table.parts[row] ? [...new Set(table.parts[row].map((place) => content.parts[place][opPlace]))] : [];
-    haystacks[row] = [`#${table.id[row]}`, table.digest[row], statusOf(row), originOf(row), reasonOf(row), ...ops]
-      .filter(Boolean).join("\n").toLowerCase();
+    let text = `#${table.id[row]}\n${table.digest[row]}\n${statusOf(row)}\n${originOf(row)}\n${reasonOf(row) ?? ""}`;
+    for (const place of table.parts[row] ?? []) text += `\n${content.parts[place][opPlace]}`;
+    haystacks[row] = text.toLowerCase();
   }
   return haystacks[row];
+}
+
+/** The quantity that an axis begins with: a usual objective of the first run, its first of that direction, or a usual one. */
+function axisOf(direction, usual) {
+  const objectives = (content.runs[0]?.objectives ?? []).filter((each) => each.direction === direction && columns[each.name]);
+  const names = objectives.map((each) => each.name);
+  return usual.find((name) => names.includes(name)) ?? names[0] ?? usual.find((name) => columns[name]);
 }
 
 /** What the reader has chosen. Everything on the page follows from it. */
 const state = {
   group: 0, preset: "front", filter: "", hidden: new Set(), chosen: null,
-  x: columns.step_ms ? "step_ms" : "params", y: columns.accuracy ? "accuracy" : "macs",
+  x: axisOf("minimize", ["step_ms", "estimated_step_ms", "params"]), y: axisOf("maximize", ["accuracy", "macs"]),
   logX: false, logY: false, zoom: null,
   sort: { key: columns.accuracy ? "accuracy" : "params", descending: Boolean(columns.accuracy) },
 };

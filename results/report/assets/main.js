@@ -38,6 +38,7 @@ function choose(row, { isFromOutside = false } = {}) {
     if (group) group.value = String(state.group);
     update();
     drawLegend();
+    drawProgress();
   } else {
     drawDetail();
     drawOver(null);
@@ -149,6 +150,7 @@ const THEMES = ["auto", "light", "dark"];
 const system = matchMedia("(prefers-color-scheme: dark)");
 let theme = "auto";
 function applyTheme(chosen = theme) {
+  palette.clear();
   document.documentElement.dataset.theme = chosen === "auto" ? (system.matches ? "dark" : "light") : chosen;
   byId("theme").textContent = `Theme: ${theme}`;
 }
@@ -172,6 +174,7 @@ drawLegend();
 if (!table.front.some(Boolean)) state.preset = "all";
 state.chosen = firstChoice();
 update();
+drawProgress();
 drawFailures();
 drawProvenance();
 new ResizeObserver(() => drawPlot(list.rows)).observe(byId("canvas"));
