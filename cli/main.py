@@ -28,6 +28,7 @@ DISTRIBUTION = "training-aware-nas"
 COMMANDS = {
     "search": ("cli.search:search", "Search"),
     "resume": ("cli.runs:resume", "Search"),
+    "watch": ("cli.watch:watch", "Search"),
     "list": ("cli.runs:list_runs", "Results"),
     "show": ("cli.runs:show", "Results"),
     "pareto": ("cli.runs:pareto", "Results"),
