@@ -9,8 +9,9 @@ from results.directory import LEDGER_NAME
 from results.entries import Record
 from results.export import architecture_name
 from results.ledger import Ledger
-from results.pareto import DIRECTIONS, REFERENCE_RULE, Objective, non_dominated
+from results.pareto import DIRECTIONS, REFERENCE_RULE
 from results.quantities import quantity
+from results.report.groups import common_reference, conditions_text, grouped, joint, progress
 from results.report.measurements import Measurements, shortened
 from results.report.networks import PART_FIELDS, Networks
 from results.report.pool import Pool
@@ -35,27 +36,30 @@ def content(runs: Sequence[Run], *, now: float, version: str) -> dict[str, Any]:
     records = [_records(run) for run in runs]
     networks = Networks()
     measurements = Measurements(num_records=sum(len(each) for found in records for each in found.values()))
-    groups: Pool[str] = Pool()
+    groups = grouped(runs)
     described = []
     rows: list[dict[str, Any]] = []
     for index, (run, found) in enumerate(zip(runs, records, strict=True)):
-        described.append(_run(run, groups.place(_conditions(run, found))))
+        described.append(_run(run, groups[index]))
         members = {member.id for member in run.pareto()}
         rows += [
             _row(index, run, result, result.id in members, networks, measurements, found)
             for result in run.candidates()
         ]
-    for run, said in zip(runs, described, strict=True):
-        said["progress"] = progress(run, _common_reference(runs, described, said["group"]))
+    for run, group, said in zip(runs, groups, described, strict=True):
+        said["progress"] = progress(run, common_reference(runs, groups, group))
     names = _names(run.candidates() for run in runs)
     return {
         "schema": SCHEMA,
         "made_at": _utc(now),
         "version": version,
         "runs": described,
-        "groups": groups.values(),
+        "groups": [
+            conditions_text(runs[groups.index(group)], records[groups.index(group)])
+            for group in range(max(groups) + 1)
+        ],
         "quantities": [_quantity(name, runs) for name in names],
-        "candidates": _columns(rows, names) | {"joint": _joint(runs, described)},
+        "candidates": _columns(rows, names) | {"joint": joint(runs, groups)},
         "texts": networks.texts.values(),
         "part_fields": PART_FIELDS,
         "parts": networks.parts.values(),
@@ -170,81 +174,6 @@ def _quantity(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "form": known.form,
         "direction": direction,
     }
-
-
-def _conditions(run: Run, records: Mapping[str, list[Record]]) -> str:
-    """What results of a run compare under: device with software, timing settings, proxy task; as a sentence.
-
-    Two runs with the same sentence were measured alike: fingerprints are part of it.
-    """
-    hardware = run.config.get("hardware") or {}
-    task = run.config.get("task") or {}
-    timings = (
-        record.outcome.details
-        for found in records.values()
-        for record in found
-        if record.outcome.kind == "time" and "settings" in record.outcome.details
-    )
-    details: Mapping[str, Any] = next(timings, {})
-    settings = details.get("settings") or {}
-    step = (
-        f"batch {settings.get('batch_size')} at {settings.get('resolution')} px, {settings.get('precision')},"
-        f" {settings.get('memory_format')}, compile {settings.get('compile')}"
-        if settings
-        else "no step timed yet"
-    )
-    device = hardware.get("device") or "device not recorded"
-    marks = [str(each["fingerprint"])[:8] for each in (hardware, task) if each.get("fingerprint")]
-    software = f", torch {hardware['torch']}" if hardware.get("torch") else ""
-    return (
-        f"{device}{software}; step: {step}; proxy {task.get('name', 'not recorded')}"
-        f"{f' [{chr(32).join(marks)}]' if marks else ''}"
-    )
-
-
-def _common_reference(
-    runs: Sequence[Run], described: Sequence[Mapping[str, Any]], group: int
-) -> dict[str, float] | None:
-    """A reference that no run of the group is worse than its own in; None where their objectives differ."""
-    members = [run for run, each in zip(runs, described, strict=True) if each["group"] == group]
-    corners = [corner for run in members if (corner := run.reference()) is not None]
-    objectives = members[0].objectives
-    if not corners or any(set(run.objectives) != set(objectives) for run in members):
-        return None
-    worst = {"minimize": max, "maximize": min}
-    return {each.name: worst[each.direction](corner[each.name] for corner in corners) for each in objectives}
-
-
-def progress(run: Run, reference: Mapping[str, float] | None) -> list[list[float | None]]:
-    """Evaluations, seconds and hypervolume over `reference`: the first, each one that raised it, the last."""
-    moments = run.moments(reference) if reference is not None else ()
-    kept = [
-        moment
-        for before, moment in zip((None, *moments), moments, strict=False)
-        if before is None or moment.hypervolume != before.hypervolume or moment is moments[-1]
-    ]
-    return [
-        [
-            each.evaluated,
-            *(None if value is None else shortened(value) for value in (each.seconds, each.hypervolume)),
-        ]
-        for each in kept
-    ]
-
-
-def _joint(runs: Sequence[Run], described: Sequence[Mapping[str, Any]]) -> list[int]:
-    """1 for each candidate on the front of all runs of its group, where they share their objectives."""
-    on_joint: set[tuple[int, int]] = set()
-    for group in {each["group"] for each in described}:
-        indices = [index for index, each in enumerate(described) if each["group"] == group]
-        objectives: tuple[Objective, ...] = runs[indices[0]].objectives
-        if any(set(runs[index].objectives) != set(objectives) for index in indices):
-            continue
-        members = [(index, member) for index in indices for member in runs[index].pareto()]
-        names = [each.name for each in objectives]
-        kept = non_dominated([member.values(names) for _, member in members], objectives)
-        on_joint |= {(members[place][0], members[place][1].id) for place in kept}
-    return [int((index, each.id) in on_joint) for index, run in enumerate(runs) for each in run.candidates()]
 
 
 def _utc(seconds: float) -> str:

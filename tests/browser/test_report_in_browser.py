@@ -97,6 +97,13 @@ def test_it_begins_with_the_front_and_its_most_accurate_network(page, run):
     assert text(page, "#count") == f"{len(front)} of 40 networks"
 
 
+def test_the_list_begins_with_as_many_rows_as_fit(driver, tmp_path):
+    run = load_run(make_run(tmp_path / "run", count=240))
+    page = open_page(driver, write(tmp_path, run.path))
+    assert len(run.pareto()) >= 15
+    assert len(listed_ids(page)) == min(len(run.pareto()), 28)  # 460 pixels of 30 a row, and 12 beyond
+
+
 def test_a_click_on_the_chart_shows_a_network_with_its_stages_and_costs(page, run):
     from selenium.webdriver import ActionChains
 

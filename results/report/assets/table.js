@@ -1,6 +1,7 @@
 // The list: only the rows in sight are in the page, so ten thousand scroll like ten.
 
 const ROW_HEIGHT = 30;
+const MOST_IN_SIGHT = 460; // pixels: before the first rows are there, the list has no height
 const MAX_PRINTED = 500;
 
 const numbers = (name, title, width = 9) => ({
@@ -78,7 +79,7 @@ function fillList(rows) {
 
 function drawList({ isPrinted = false } = {}) {
   const view = byId("rows");
-  const count = isPrinted ? MAX_PRINTED : Math.ceil(view.clientHeight / ROW_HEIGHT) + 12;
+  const count = isPrinted ? MAX_PRINTED : Math.ceil(Math.max(view.clientHeight, MOST_IN_SIGHT) / ROW_HEIGHT) + 12;
   const wanted = isPrinted ? 0 : Math.max(0, Math.floor(view.scrollTop / ROW_HEIGHT) - 6);
   const first = Math.min(wanted, Math.max(0, list.rows.length - count));
   if (first === list.first && !isPrinted) return;
