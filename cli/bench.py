@@ -13,7 +13,6 @@ from cli.values import parse_names
 
 if TYPE_CHECKING:
     from nas.oracle import Oracle
-    from nas.prediction_bench import PredictionBench
     from nas.strategy_bench import BenchPlan, Trace
     from results.table import Table
     from search_spaces.space import Space
@@ -98,6 +97,29 @@ def bench(
     splits: Annotated[
         int, typer.Option(min=1, help="Random splits to average over.", rich_help_panel=PREDICTING)
     ] = 20,
+    roofline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HARDWARE",
+            help="Predict by this profile's roofline, fitted to nothing but one factor.",
+            rich_help_panel=PREDICTING,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="COLUMN",
+            help="Fit this column, and carry it over by a few anchors.",
+            rich_help_panel=PREDICTING,
+        ),
+    ] = None,
+    anchors: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Rows of the predicted column that --from sees.", rich_help_panel=PREDICTING
+        ),
+    ] = 10,
 ) -> None:
     """Compare search strategies on a table of measured networks, or say how well a column is predicted."""
     from results.table import read_table
@@ -106,15 +128,19 @@ def bench(
     load_plugins(allow_plugins)
     found = load_space(space)
     if predict is not None:
-        from nas.prediction_bench import bench_prediction
+        from cli.bench_prediction import run_prediction
 
-        networks = read_table(table, found, drop=drop or [])
-        result = bench_prediction(networks, found, predict, rows=rows, splits=splits)
-        if as_json:
-            document = asdict(result)
-            write_json(document | document.pop("predictor"))
-        else:
-            _write_prediction(result)
+        run_prediction(
+            read_table(table, found, drop=drop or []),
+            found,
+            predict,
+            roofline=roofline,
+            source=source,
+            anchors=anchors,
+            rows=rows,
+            splits=splits,
+            as_json=as_json,
+        )
         return
     if not maximize and not minimize:
         raise typer.BadParameter(
@@ -291,23 +317,3 @@ def _against(found: Mapping[str, Any] | None, seeds: int) -> str:
         return ""
     p = "p unknown" if found["p"] is None else f"p {found['p']:.2g}"
     return f"{found['baseline']}: better in {found['wins']} of {seeds}, {p}"
-
-
-def _write_prediction(result: "PredictionBench") -> None:
-    both = (
-        ("learned from physical features", result.predictor),
-        ("two terms: MACs, elements", result.two_term),
-    )
-    write_table(
-        [Column("predictor"), Column("Kendall tau", True), Column("median error", True)],
-        [(name, f"{each.kendall_tau:.3f}", f"{each.median_error:.1%}") for name, each in both],
-    )
-    write_line()
-    write_line(
-        f"90 % intervals: half-width {result.half_width:.1%}, cover {result.coverage:.1%} of held-out rows,"
-        f" at least {result.lowest_coverage:.1%} in a split"
-    )
-    write_line(
-        f"{result.column}: fitted on {result.rows} rows, tested on {result.test_rows},"
-        f" mean of {result.splits} random splits"
-    )
