@@ -10,12 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from nas.evaluations import Budget, Evaluations
 from nas.executors.protocol import Executor
 from nas.objectives import parse_objectives
 from nas.progress import Silent
 from nas.reuse import Reuse
 from nas.reward import EFFICIENTNETV2_REWARD
-from nas.session import Budget, Evaluations, Session
+from nas.session import Session
 from nas.strategies.registry import StrategyInputs, make_strategy
 from proxies.protocols import Report
 from proxies.records import Outcome, TimeJob, TimingSettings, TrainJob

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from nas.config import EDITABLE, SearchConfig, SearchSettings, make_config
 from nas.errors import ConfigError, NothingFeasibleError, NothingMeasuredError
+from nas.evaluations import Budget
 from nas.executors.protocol import Executor, ExecutorError
 from nas.failure_budget import FAILED
 from nas.interruption import Interruption, noting_interrupts
@@ -19,7 +20,7 @@ from nas.planning import SearchPlan, make_plan, sample_members, seed_count, spac
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
 from nas.reward import EFFICIENTNETV2_REWARD, ESTIMATED_REWARD
-from nas.session import Budget, Session
+from nas.session import Session
 from nas.strategies.registry import StrategyInputs, make_strategy
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings

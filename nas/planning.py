@@ -12,6 +12,7 @@ import numpy as np
 
 from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
 from nas.errors import ConfigError
+from nas.evaluations import Evaluations
 from nas.objectives import (
     Bound,
     estimated_bounds,
@@ -20,7 +21,6 @@ from nas.objectives import (
     parse_objectives,
     with_limits,
 )
-from nas.session import Evaluations
 from nas.strategies.registry import check_strategy
 from proxies.estimates import (
     describe_estimated,

@@ -26,7 +26,7 @@ class Reuse:
                 continue
             try:
                 with Ledger.open(path, read_only=True) as ledger:
-                    keys = [outcome.key for outcome in ledger.outcomes() if outcome.status == "ok"]
+                    keys = ledger.keys(status="ok")
             except ResultsError as error:
                 reuse.skipped.append(str(error))
                 continue

@@ -8,24 +8,25 @@ which job finished first.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
+from nas.evaluations import Budget, Evaluations, values_of
 from nas.executors.protocol import Executor
 from nas.failure_budget import FailureBudget
 from nas.interruption import Interruption
-from nas.objectives import Bound, broken_bound
+from nas.objectives import broken_bound
 from nas.progress import Progress, ProgressEvent
+from nas.recovery import Recovery, Settled
 from nas.reuse import Reuse
 from nas.run_scale import RunScale
 from nas.standing import Standing
 from nas.strategies.protocol import Evaluation, Strategy
-from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob
+from proxies.records import Outcome, Partial, TimeJob, TrainJob
 from proxies.spool import Spool
-from results.entries import Candidate
+from results.entries import Candidate, without_collection
 from results.ledger import Ledger
 from results.pareto import Objective, non_dominated
 from search_spaces.architecture import Architecture, cost
@@ -36,56 +37,6 @@ MAX_REPEATS = 200
 """How often a strategy is asked again for a proposal that is not known yet."""
 LISTEN_SECONDS = 0.5
 """How often a session that waits for jobs looks whether it was asked to end."""
-
-
-class TimingPlan(Protocol):
-    """How an architecture is to be timed."""
-
-    def __call__(self, arch: Architecture) -> TimingSettings:
-        """The settings of its timing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluations:
-    """What is done with every candidate. Where there is an `estimate`, it takes the place of every timing."""
-
-    hardware_fingerprint: str
-    timing: TimingPlan
-    task_fingerprint: str
-    seeds: tuple[int, ...]
-    bounds: tuple[Bound, ...] = ()
-    estimate: Callable[[Architecture], Outcome] | None = None
-
-    def time_job(self, candidate: Candidate, arch: Architecture, repeat: int = 0) -> TimeJob:
-        """The job that times a candidate; `repeat` counts further, independent timings."""
-        return TimeJob(
-            digest=candidate.digest,
-            architecture=candidate.architecture,
-            hardware_fingerprint=self.hardware_fingerprint,
-            settings=self.timing(arch),
-            repeat=repeat,
-        )
-
-    def train_jobs(self, candidate: Candidate) -> list[TrainJob]:
-        """The jobs that train a candidate, one a seed."""
-        return [
-            TrainJob(
-                digest=candidate.digest,
-                architecture=candidate.architecture,
-                task_fingerprint=self.task_fingerprint,
-                seed=seed,
-            )
-            for seed in self.seeds
-        ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """When a search ends."""
-
-    candidates: int
-    seconds: float | None = None
-    max_failed: int | None = None
 
 
 @dataclass(slots=True)
@@ -160,7 +111,7 @@ class Session:
         if self.interruption.is_requested:
             return False
         needed = self._proposed - self.lag
-        return all(index in self._settled for index in range(max(0, needed + 1)))
+        return all(index in self._settled for index in range(self._told, needed + 1))
 
     def _propose(self) -> None:
         """Ask for a candidate that is not known yet, cost it, file it, start on it."""
@@ -203,7 +154,7 @@ class Session:
         if timed[0].status not in {"ok", "unstable"}:
             self._settle(index, timed)
             return
-        values = _values(current.candidate, timed)
+        values = values_of(current.candidate, timed)
         refusal = broken_bound(self.evaluations.bounds, values)
         if refusal is not None:
             self.ledger.decide(current.candidate.digest, "limit", refusal)
@@ -247,7 +198,7 @@ class Session:
     def _settle(self, index: int, outcomes: Sequence[Outcome], *, refused: bool = False) -> None:
         current = self._open.pop(index)
         failed = any(outcome.status not in {"ok", "unstable"} for outcome in outcomes)
-        values = {} if failed or refused else _values(current.candidate, outcomes)
+        values = {} if failed or refused else values_of(current.candidate, outcomes)
         self._settled[index] = Evaluation(
             index=index,
             genes=self.space.encode(current.arch),
@@ -255,7 +206,7 @@ class Session:
             values=values,
             is_provisional=any(outcome.status == "unstable" for outcome in outcomes),
         )
-        if values:
+        if values and not self._is_recovering:  # after it, at once: each is compared with the whole front
             self._standing.add(values)
         try:
             self._failures.settle(outcomes, is_new=not self._is_recovering)
@@ -316,12 +267,26 @@ class Session:
         """Take in what an earlier session left: outcomes in the spool, candidates in the ledger."""
         for outcome in self.spool.read_all():
             self._file(outcome)
-        for outcome in self.ledger.outcomes("time"):
+        for outcome in self.ledger.first_timings():
             self._scale.learn(outcome)
         self._is_recovering = True
-        for candidate in self.ledger.candidates():
-            self._start(candidate, architecture_from_document(candidate.architecture))
+        recovery = Recovery(ledger=self.ledger, space=self.space, evaluations=self.evaluations)
+        with without_collection():
+            for candidate in self.ledger.candidates():
+                settled = recovery.settled(candidate)
+                if settled is None:
+                    self._start(candidate, architecture_from_document(candidate.architecture))
+                else:
+                    self._take_in(candidate, settled)
+        self._standing.extend([each.values for each in self._settled.values() if each.is_measured])
         self._is_recovering = False
+
+    def _take_in(self, candidate: Candidate, settled: Settled) -> None:
+        """Enter what an earlier session has settled."""
+        self._proposed = candidate.proposal_index + 1
+        self._digests.add(candidate.digest)
+        self._settled[candidate.proposal_index] = settled.evaluation
+        self._failures.settle(settled.outcomes, is_new=False)
 
     def _remeasure_front(self) -> None:
         """Time the members of the front once more: the best of many noisy times is too good to be true."""
@@ -368,15 +333,3 @@ class Session:
                 is_estimated=self.evaluations.estimate is not None,
             )
         )
-
-
-def _values(candidate: Candidate, outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Costs and metrics by name; metrics of several trainings are averaged."""
-    values: dict[str, float] = dict(zip(candidate.cost._fields, candidate.cost, strict=True))
-    trained: list[Mapping[str, Any]] = [o.metrics for o in outcomes if o.kind == "train"]
-    for outcome in outcomes:
-        values.update(outcome.metrics)
-    for name in trained[0] if trained else ():
-        if all(name in metrics for metrics in trained):
-            values[name] = sum(metrics[name] for metrics in trained) / len(trained)
-    return values

@@ -1,6 +1,6 @@
 """How a search stands: its front so far, kept up to date at the price of one comparison with the front."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from results.pareto import Objective, default_reference, hypervolume, non_dominated
@@ -17,14 +17,19 @@ class Standing:
 
     def add(self, values: Mapping[str, float]) -> None:
         """Take in the values of one more candidate; it may lack some."""
-        self.measured += 1
-        members = [*self.front, values]
+        self.extend([values])
+
+    def extend(self, several: Sequence[Mapping[str, float]]) -> None:
+        """Take in those of several at once, which costs far less than one after another."""
+        self.measured += len(several)
+        members = [*self.front, *several]
         self.front = [members[position] for position in non_dominated(members, self.objectives)]
         for objective in self.objectives:
-            value = values.get(objective.name)
-            if value is not None:
-                worse = max if objective.direction == "minimize" else min
-                self._worst[objective.name] = worse(self._worst.get(objective.name, value), value)
+            worse = max if objective.direction == "minimize" else min
+            found = [values[objective.name] for values in several if objective.name in values]
+            if found:
+                worst = worse(found)
+                self._worst[objective.name] = worse(self._worst.get(objective.name, worst), worst)
 
     def hypervolume(self) -> float | None:
         """Volume between the front and the worst seen so far; None before anything is complete."""

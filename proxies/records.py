@@ -6,6 +6,7 @@ Both are values without torch, and both are JSON, so they cross processes, machi
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat
@@ -85,8 +86,7 @@ class TimeJob(Spec):
     @property
     def key(self) -> str:
         """What a timing is filed under: architecture, device with its software, settings. Not the scale."""
-        settings = self.settings.model_dump()
-        return _key("time", TIMING_SCHEMA, self.digest, self.hardware_fingerprint, settings, self.repeat)
+        return _key(*_key_parts(self, self.digest))
 
 
 class TrainJob(Spec):
@@ -101,7 +101,7 @@ class TrainJob(Spec):
     @property
     def key(self) -> str:
         """What a training is filed under: architecture, task, seed. Not the device."""
-        return _key("train", self.digest, self.task_fingerprint, self.seed)
+        return _key(*_key_parts(self, self.digest))
 
 
 Job = Annotated[TimeJob | TrainJob, Field(discriminator="kind")]
@@ -142,6 +142,33 @@ def failure(job: TimeJob | TrainJob, status: Status, reason: str, seconds: float
     )
 
 
+def keys_like(job: TimeJob | TrainJob) -> Callable[[str], str]:
+    """The keys that jobs like this one have for other networks, by digest; far cheaper than making the jobs.
+
+    Law: `keys_like(job)(digest)` is the key of `job` with that digest.
+    """
+    before, after = _canonical(*_key_parts(job, _PLACEHOLDER)).split(json.dumps(_PLACEHOLDER), 1)
+
+    def key(digest: str) -> str:
+        quoted = f'"{digest}"' if digest.isalnum() and digest.isascii() else json.dumps(digest)
+        return hashlib.sha256(f"{before}{quoted}{after}".encode()).hexdigest()
+
+    return key
+
+
+_PLACEHOLDER = "a digest"
+
+
+def _key_parts(job: TimeJob | TrainJob, digest: str) -> tuple[Any, ...]:
+    if isinstance(job, TimeJob):
+        settings = job.settings.model_dump()
+        return "time", TIMING_SCHEMA, digest, job.hardware_fingerprint, settings, job.repeat
+    return "train", digest, job.task_fingerprint, job.seed
+
+
+def _canonical(*parts: Any) -> str:
+    return json.dumps([RECORD_SCHEMA, *parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def _key(*parts: Any) -> str:
-    canonical = json.dumps([RECORD_SCHEMA, *parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical(*parts).encode()).hexdigest()

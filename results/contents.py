@@ -1,15 +1,13 @@
 """What is in a run's directory at one moment: its configuration, and its ledger joined into candidates."""
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from results.candidate import CandidateResult, join
 from results.directory import LEDGER_NAME, read_config
-from results.entries import Span
+from results.entries import Span, without_collection
 from results.errors import RunError
 from results.ledger import Ledger
 from results.pareto import DEFAULT_OBJECTIVES, Objective
@@ -42,7 +40,7 @@ def read_contents(path: Path) -> Contents:
         return Contents(config=config, objectives=objectives)
     jobs = config.get("jobs_per_candidate") or _DEFAULT_JOBS
     reading = Ledger.open(path / LEDGER_NAME, read_only=True)
-    with _without_collection(), reading as ledger, ledger.snapshot():
+    with without_collection(), reading as ledger, ledger.snapshot():
         records = ledger.records(with_details=False)
         return Contents(
             config=config,
@@ -51,20 +49,6 @@ def read_contents(path: Path) -> Contents:
             wall_seconds=ledger.wall_seconds(),
             sessions=ledger.sessions(),
         )
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Python's search for cycles, off meanwhile: values of a ledger have none, and looking for them among
-    100,000 took 40 % of the time of a load.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _read_objectives(config: Mapping[str, Any], path: Path) -> tuple[Objective, ...]:

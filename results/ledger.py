@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from proxies.records import Outcome
+from proxies.records import Outcome, Status
 from results.entries import (
     FILED_COLUMNS,
     OUTCOME_COLUMNS,
@@ -27,6 +27,7 @@ from results.entries import (
     decode_record,
     encode_architecture,
     encode_outcome,
+    without_collection,
 )
 from results.errors import LedgerError
 from results.schema import connect_reader, connect_writer, create_file, translated_errors
@@ -122,7 +123,9 @@ class Ledger:
 
     def candidates(self) -> tuple[Candidate, ...]:
         """All candidates in the order of proposal."""
-        return tuple(decode_candidate(row) for row in self._rows("SELECT * FROM candidates ORDER BY id"))
+        rows = self._rows("SELECT * FROM candidates ORDER BY id")
+        with without_collection():
+            return tuple(decode_candidate(row) for row in rows)
 
     def record(self, outcome: Outcome, *, origin: str | None = None) -> bool:
         """File an outcome; it is on disk when this returns. True when it was new under its key.
@@ -141,9 +144,11 @@ class Ledger:
                 self._file_duplicate(encoded)
         return is_new
 
-    def outcomes(self, kind: Kind | None = None) -> tuple[Outcome, ...]:
-        """The outcome of every key, oldest first."""
-        return tuple(record.outcome for record in self.records(kind=kind))
+    def outcomes(self, kind: Kind | None = None, *, with_details: bool = True) -> tuple[Outcome, ...]:
+        """The outcome of every key, oldest first; without their details as `records`."""
+        rows = self._outcome_rows({"kind": kind}, with_details=with_details)
+        with without_collection():
+            return tuple(decode_outcome(row) for row in rows)
 
     def records(
         self, *, kind: Kind | None = None, digest: str | None = None, with_details: bool = True
@@ -153,12 +158,32 @@ class Ledger:
         Without their details, which tables and fronts do not need, they are read twice as fast; those
         outcomes have empty `details` and do not match their checksum.
         """
+        rows = self._outcome_rows({"kind": kind, "digest": digest}, with_details=with_details)
+        with without_collection():
+            return tuple(decode_record(row) for row in rows)
+
+    def first_timings(self) -> tuple[Outcome, ...]:
+        """The oldest timing of each device, settings, reference network and origin of the scale."""
+        said = ("hardware_fingerprint", "settings", "method.reference.digest", "method.reference_ms_from")
+        groups = ", ".join(f"json_extract(details, '$.{name}')" for name in said)
+        rows = self._rows(
+            f"SELECT {OUTCOME_COLUMNS} FROM outcomes WHERE rowid IN"  # noqa: S608
+            f" (SELECT min(rowid) FROM outcomes WHERE kind = 'time' GROUP BY {groups}) ORDER BY rowid"
+        )
+        return tuple(decode_outcome(row) for row in rows)
+
+    def keys(self, status: Status) -> tuple[str, ...]:
+        """The keys of the outcomes of one status, oldest first; the outcomes themselves are not read."""
+        return tuple(
+            key
+            for (key,) in self._rows("SELECT key FROM outcomes WHERE status = ? ORDER BY rowid", (status,))
+        )
+
+    def _outcome_rows(self, wanted: Mapping[str, str | None], *, with_details: bool) -> list[Any]:
         columns = OUTCOME_COLUMNS if with_details else OUTCOME_COLUMNS.replace("details", "'{}'")
-        wanted = {"kind": kind, "digest": digest}
-        given = [name for name, value in wanted.items() if value is not None]
+        given = {name: value for name, value in wanted.items() if value is not None}
         where = f"WHERE {' AND '.join(f'{name} = :{name}' for name in given)}" if given else ""
-        rows = self._rows(f"SELECT {columns}, {FILED_COLUMNS} FROM outcomes {where} ORDER BY rowid", wanted)  # noqa: S608
-        return tuple(decode_record(row) for row in rows)
+        return self._rows(f"SELECT {columns}, {FILED_COLUMNS} FROM outcomes {where} ORDER BY rowid", given)  # noqa: S608
 
     def find(self, key: str) -> Outcome | None:
         """The outcome under `key`; None when there is none, or when it was given up for a retry."""

@@ -44,7 +44,7 @@ class RegularizedEvolution:
         self._crossover = crossover
         self._initial = population
         self._told = 0
-        self._members: deque[tuple[Genes, float]] = deque(maxlen=population)
+        self._members: deque[tuple[Evaluation, float]] = deque(maxlen=population)
 
     def ask(self, rng: np.random.Generator) -> Genes:
         """A seed, a random member, or a child of the fittest of a random few."""
@@ -62,9 +62,9 @@ class RegularizedEvolution:
         self._told += 1
         fitness = self._reward(evaluation.values) if evaluation.is_measured else None
         if fitness is not None:
-            self._members.append((evaluation.genes, fitness))
+            self._members.append((evaluation, fitness))
 
     def _select(self, rng: np.random.Generator) -> Genes:
         count = min(self._tournament, len(self._members))
         chosen = rng.choice(len(self._members), size=count, replace=False)
-        return max((self._members[index] for index in chosen), key=lambda member: member[1])[0]
+        return max((self._members[index] for index in chosen), key=lambda member: member[1])[0].genes

@@ -1,6 +1,6 @@
 """The seam between the session and what proposes architectures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +9,28 @@ import numpy as np
 from search_spaces.space import Genes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class DeferredGenes:
+    """A field for a genotype, or for a function that finds it when it is first asked for.
+
+    Reading an architecture back and finding its genes takes a millisecond. A search that is resumed has
+    tens of thousands, of which most strategies look at a few.
+    """
+
+    def __get__(self, instance: "Evaluation", owner: type) -> Genes:
+        """The genotype; found at most once."""
+        genes = instance.__dict__["genes"]
+        if callable(genes):
+            genes = instance.__dict__["genes"] = genes()
+        return genes  # type: ignore[no-any-return]
+
+    def __set__(self, instance: "Evaluation", value: Genes | Callable[[], Genes]) -> None:
+        """Keep it as it is given; `dataclass` lets only its own `__init__` come here."""
+        if isinstance(value, DeferredGenes):  # the field's default: none was given
+            raise TypeError("an evaluation needs genes")
+        instance.__dict__["genes"] = value
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What came of one proposal.
 
@@ -18,7 +39,7 @@ class Evaluation:
     """
 
     index: int
-    genes: Genes = field(compare=False)
+    genes: DeferredGenes = field(default=DeferredGenes(), compare=False, repr=False)
     digest: str
     values: Mapping[str, float]
     is_provisional: bool = False

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.evaluations import Budget, Evaluations
 from nas.executors.protocol import ExecutorError
 from nas.interruption import Interruption
 from nas.objectives import parse_objectives
 from nas.progress import ProgressEvent
 from nas.reuse import Reuse
 from nas.reward import EFFICIENTNETV2_REWARD
-from nas.session import Budget, Evaluations, Session
+from nas.session import Session
 from nas.strategies.registry import StrategyInputs, make_strategy
 from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob, failure
 from proxies.spool import Spool

@@ -122,3 +122,23 @@ def test_a_timing_without_a_baseline_sets_no_scale() -> None:
     scale.learn(outcome)
     assert scale.fits(outcome)
     assert not scale.fits(on_baseline(12.0)(job))
+
+
+def test_the_first_timings_of_a_ledger_teach_what_all_of_them_do(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record(lawful(JOB.model_copy(update={"digest": "without details"})))
+        for number in range(12):
+            settings = JOB.settings.model_copy(update={"resolution": 32 + 32 * (number % 2)})
+            job = JOB.model_copy(update={"digest": str(number), "settings": settings})
+            outcome = on_baseline(10.0 + number)(job)
+            if number < 4:
+                outcome.details["method"]["reference_ms_from"] = "this measurement"
+            ledger.record(outcome)
+        every, first = RunScale(), RunScale()
+        for outcome in ledger.outcomes("time"):
+            every.learn(outcome)
+        for outcome in ledger.first_timings():
+            first.learn(outcome)
+        assert len(ledger.first_timings()) == 5
+    assert first == every
+    assert sorted(first.reference_ms.values()) == [14.0, 15.0]

@@ -26,6 +26,18 @@ def test_it_is_the_front_of_all(points: list[dict[str, float]]) -> None:
         assert np.isclose(standing.hypervolume() or 0.0, hypervolume(seen, OBJECTIVES, reference))
 
 
+@given(st.lists(st.lists(POINT, max_size=6), max_size=5))
+def test_several_at_once_are_as_one_after_another(batches: list[list[dict[str, float]]]) -> None:
+    at_once, singly = Standing(OBJECTIVES), Standing(OBJECTIVES)
+    for batch in batches:
+        at_once.extend(batch)
+        for point in batch:
+            singly.add(point)
+        assert at_once.measured == singly.measured
+        assert sorted(map(str, at_once.front)) == sorted(map(str, singly.front))
+        assert at_once.hypervolume() == singly.hypervolume()
+
+
 def test_a_point_that_lacks_a_value_is_counted_but_not_on_the_front() -> None:
     standing = Standing(OBJECTIVES)
     standing.add({"accuracy": 0.5})

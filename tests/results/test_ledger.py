@@ -107,6 +107,17 @@ def test_outcomes_of_one_kind_or_candidate(ledger):
     ]
 
 
+def test_keys_and_outcomes_without_details_are_those_of_the_outcomes(ledger):
+    for outcome in (timing(1), timing(2, status="oom", reason="no memory"), training(1)):
+        ledger.record(outcome)
+    outcomes = ledger.outcomes()
+    assert ledger.keys("ok") == tuple(outcome.key for outcome in outcomes if outcome.status == "ok")
+    assert ledger.keys("diverged") == ()
+    brief = ledger.outcomes(with_details=False)
+    assert brief == tuple(outcome.model_copy(update={"details": {}}) for outcome in outcomes)
+    assert brief != outcomes
+
+
 def test_a_failure_may_be_tried_again_up_to_the_limit_and_stays_on_record(ledger):
     key = training(1).key
     assert not ledger.retry(key)

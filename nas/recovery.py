@@ -1,0 +1,106 @@
+"""What an interrupted search has settled already, read off its ledger in one go.
+
+A session would find the same by taking up its candidates one after another, in a millisecond each: every
+architecture is read back, its jobs are made, and each is looked up. Here the ledger is read once, job keys
+follow from digests, and genotypes wait until somebody asks for them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from nas.evaluations import Evaluations, values_of
+from nas.objectives import broken_bound
+from nas.strategies.protocol import Evaluation
+from proxies.records import Outcome, keys_like
+from results.entries import Candidate
+from results.ledger import Ledger
+from search_spaces.architecture import Architecture
+from search_spaces.document import architecture_from_document
+from search_spaces.space import Genes, Space
+
+MEASURED = frozenset({"ok", "unstable"})
+"""Statuses of an outcome that a candidate goes on with."""
+
+Key = Callable[[str], str]
+
+RECIPE = '"recipe":'
+"""Before the recipe in a candidate's JSON; within a string its first quotation mark would be escaped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A candidate whose evaluation has ended, and the outcomes that ended it."""
+
+    evaluation: Evaluation
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """Looks up how candidates ended. Reads the ledger when it is first asked; outcomes lack their details."""
+
+    ledger: Ledger
+    space: Space
+    evaluations: Evaluations
+    _keys: dict[str, tuple[Key, list[Key]]] = field(default_factory=dict)
+
+    def settled(self, candidate: Candidate) -> Settled | None:
+        """How `candidate` ended; None where something is still to be done, or to be filed.
+
+        Law: what a session that takes it up would settle it with.
+        """
+        if self.evaluations.estimate is not None:  # it is made anew, which is cheap beside a training
+            return None
+        time_key, train_keys = self._keys_of(candidate)
+        timed = self._outcomes.get(time_key(candidate.digest))
+        if timed is None:
+            return None
+        if timed.status not in MEASURED:
+            return self._of(candidate, (timed,), is_measured=False)
+        if self.evaluations.bounds and self._is_refused(candidate, timed):
+            is_filed = candidate.digest in self._refused
+            return self._of(candidate, (timed,), is_measured=False) if is_filed else None
+        keys = [key(candidate.digest) for key in train_keys]
+        trained = [self._outcomes[key] for key in keys if key in self._outcomes]
+        is_measured = all(outcome.status in MEASURED for outcome in trained)
+        if is_measured and len(trained) < len(keys):
+            return None
+        return self._of(candidate, (timed, *trained), is_measured=is_measured)
+
+    def _is_refused(self, candidate: Candidate, timed: Outcome) -> bool:
+        return broken_bound(self.evaluations.bounds, values_of(candidate, [timed])) is not None
+
+    def _of(self, candidate: Candidate, outcomes: tuple[Outcome, ...], *, is_measured: bool) -> Settled:
+        evaluation = Evaluation(
+            index=candidate.proposal_index,
+            genes=lambda: self._genes(candidate),
+            digest=candidate.digest,
+            values=values_of(candidate, outcomes) if is_measured else {},
+            is_provisional=any(outcome.status == "unstable" for outcome in outcomes),
+        )
+        return Settled(evaluation=evaluation, outcomes=outcomes)
+
+    def _keys_of(self, candidate: Candidate) -> tuple[Key, list[Key]]:
+        """How the keys of its timing and trainings follow from a digest: alike for networks of one recipe."""
+        recipe = candidate.architecture_json.rpartition(RECIPE)[2]
+        if recipe not in self._keys:
+            timing = self.evaluations.time_job(candidate, _architecture(candidate))
+            trainings = self.evaluations.train_jobs(candidate)
+            self._keys[recipe] = keys_like(timing), [keys_like(job) for job in trainings]
+        return self._keys[recipe]
+
+    def _genes(self, candidate: Candidate) -> Genes:
+        return self.space.encode(_architecture(candidate))
+
+    @cached_property
+    def _outcomes(self) -> Mapping[str, Outcome]:
+        return {outcome.key: outcome for outcome in self.ledger.outcomes(with_details=False)}
+
+    @cached_property
+    def _refused(self) -> frozenset[str]:
+        return frozenset(each.digest for each in self.ledger.decisions() if each.kind == "limit")
+
+
+def _architecture(candidate: Candidate) -> Architecture:
+    return architecture_from_document(candidate.architecture)
