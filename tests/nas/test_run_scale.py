@@ -126,7 +126,7 @@ def test_a_timing_without_a_baseline_sets_no_scale() -> None:
 
 def test_the_first_timings_of_a_ledger_teach_what_all_of_them_do(tmp_path: Path) -> None:
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
-        ledger.record(lawful(JOB.model_copy(update={"digest": "without details"})))
+        ledger.record(lawful(JOB.model_copy(update={"digest": "fade"})))
         for number in range(12):
             settings = JOB.settings.model_copy(update={"resolution": 32 + 32 * (number % 2)})
             job = JOB.model_copy(update={"digest": str(number), "settings": settings})
