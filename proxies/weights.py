@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
 from search_spaces.document import architecture_from_document
-from search_spaces.nodes import DocumentError
 from search_spaces.seal import BLANK, FILE_SEAL, is_broken_bytes, seal_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS_SCHEMA = "nas.weights/1"
+ENTRY = "nas"
+"""The one entry of metadata: safetensors writes several in any order, and equal weights give equal files."""
+_OWN = frozenset({"schema", "digest", "num_classes", "resolution", "architecture", FILE_SEAL})
 
 
 class WeightsError(ValueError):
@@ -32,22 +34,24 @@ class Weights:
     resolution: int
     """Pixels that tables of relative attention are made for."""
     tensors: "Mapping[str, Tensor]" = field(repr=False)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else its file says: how images are prepared, metrics, where it comes from."""
 
 
-def network_metadata(
-    arch: Architecture, *, num_classes: int, resolution: int, provenance: Mapping[str, Any]
+def described(
+    arch: Architecture, *, num_classes: int, resolution: int, more: Mapping[str, Any]
 ) -> dict[str, str]:
-    """What a file of weights says of itself: text under each name, the checksum still blank."""
-    return {
+    """What a file of a network says of itself: one entry of metadata, JSON, the checksum still blank."""
+    about = {
         "schema": WEIGHTS_SCHEMA,
         "digest": arch.digest,
-        "architecture": json.dumps(arch.to_document(), separators=(",", ":")),
-        "num_classes": str(num_classes),
-        "resolution": str(resolution),
-        "provenance": json.dumps(provenance, separators=(",", ":"), allow_nan=False),
+        "num_classes": num_classes,
+        "resolution": resolution,
+        **more,
+        "architecture": arch.to_document(),
         FILE_SEAL: BLANK,
     }
+    return {ENTRY: json.dumps(about, separators=(",", ":"), allow_nan=False)}
 
 
 def save_weights(
@@ -57,35 +61,26 @@ def save_weights(
     arch: Architecture,
     num_classes: int,
     resolution: int | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a network's state as safetensors, whole or not at all; returns name, sha256 and size.
 
-    The metadata hold the architecture, its digest, the number of classes, the resolution that the network was
-    built for (default: the architecture's), `provenance`, and the SHA-256 of the file itself.
+    The entry `nas` of the header is JSON: the architecture, its digest, the number of classes, the resolution
+    that the network was built for (default: the architecture's), `more`, and the SHA-256 of the file itself.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     from safetensors.torch import save
 
-    metadata = network_metadata(
-        arch,
-        num_classes=num_classes,
-        resolution=resolution or arch.eval_resolution,
-        provenance=provenance or {},
+    metadata = described(
+        arch, num_classes=num_classes, resolution=resolution or arch.eval_resolution, more=more or {}
     )
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = seal_bytes(_with_header_in_order(save(plain, metadata), metadata))
+    # One layout and no shared memory: what safetensors stores.
+    plain = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    content = seal_bytes(save(plain, metadata))
     write_whole(path, content)
     return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-
-
-def _with_header_in_order(content: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same file with its metadata in our order: the library's own changes from one call to the next."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    text = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[end:]))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -115,31 +110,29 @@ def read_weights(path: Path, arch: Architecture | None = None) -> Weights:
         content = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from error
-    metadata = read_metadata(content, path)
+    about = read_about(content, path)
     is_broken = is_broken_bytes(content)
-    if is_broken or (is_broken is None and metadata.get("schema") == WEIGHTS_SCHEMA):
+    if is_broken or (is_broken is None and about is not None):
         raise WeightsError(f"{path}: it is not what was written (its SHA-256 differs); take it anew")
     try:
         tensors = load(content)
     except SafetensorError as error:
         raise WeightsError(f"{path}: not a file of safetensors ({error})") from error
-    if metadata.get("schema") == WEIGHTS_SCHEMA:
-        named, num_classes, resolution, provenance = read_network(metadata, path)
+    if about is not None:
+        named, num_classes, resolution, more = read_network(about, path)
         if arch is not None and arch.digest != named.digest:
             raise WeightsError(
                 f"{path}: weights of {named.digest[:12]}, and not of the architecture, {arch.digest[:12]}"
             )
     elif arch is not None and "classifier.bias" in tensors:
-        named, num_classes, provenance = arch, len(tensors["classifier.bias"]), {}
+        named, num_classes, more = arch, len(tensors["classifier.bias"]), {}
         resolution = arch.eval_resolution
     else:
         raise WeightsError(
             f"{path}: it does not say of which network; give the architecture, and it as --weights"
         )
     _check_tensors(tensors, named, num_classes=num_classes, resolution=resolution, place=path)
-    return Weights(
-        arch=named, num_classes=num_classes, resolution=resolution, tensors=tensors, provenance=provenance
-    )
+    return Weights(arch=named, num_classes=num_classes, resolution=resolution, tensors=tensors, more=more)
 
 
 def _check_tensors(
@@ -175,45 +168,45 @@ def untrained_weights(arch: Architecture, *, num_classes: int, resolution: int) 
         num_classes=num_classes,
         resolution=resolution,
         tensors=tensors,
-        provenance={"untrained": "initialised with seed 0"},
+        more={"untrained": "initialised with seed 0"},
     )
 
 
-def read_network(
-    metadata: Mapping[str, str], place: Path
-) -> tuple[Architecture, int, int, Mapping[str, Any]]:
-    """The architecture, number of classes, resolution and provenance that metadata name.
+def read_network(about: Mapping[str, Any], place: Path) -> tuple[Architecture, int, int, Mapping[str, Any]]:
+    """The architecture, number of classes, resolution and further entries that a file says of itself.
 
     Raises:
         WeightsError: incomplete, no architecture, or another than its digest.
     """
     try:
-        arch = architecture_from_document(json.loads(metadata["architecture"]))
-        num_classes, resolution = int(metadata["num_classes"]), int(metadata["resolution"])
-        provenance = json.loads(metadata.get("provenance", "{}"))
+        arch = architecture_from_document(about["architecture"])
+        num_classes, resolution = about["num_classes"], about["resolution"]
     except KeyError as error:
-        raise WeightsError(f"{place}: its metadata lack {error}") from error
-    except (ValueError, DocumentError, RecursionError) as error:
-        raise WeightsError(f"{place}: its metadata cannot be read ({str(error).splitlines()[0]})") from error
-    if arch.digest != metadata.get("digest"):
+        raise WeightsError(f"{place}: what it says of itself lacks {error}") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{place}: its architecture cannot be read ({reason})") from error
+    if not all(type(number) is int and 0 < number < 2**31 for number in (num_classes, resolution)):
+        raise WeightsError(f"{place}: {num_classes!r} classes at {resolution!r} pixels are not possible")
+    if arch.digest != about.get("digest"):
         raise WeightsError(f"{place}: its architecture is {arch.digest[:12]}, not what its digest says")
-    return arch, num_classes, resolution, provenance
+    return arch, num_classes, resolution, {key: value for key, value in about.items() if key not in _OWN}
 
 
-def read_metadata(content: bytes, place: Path) -> dict[str, str]:
-    """The metadata of a file of safetensors; empty where it has none.
+def read_about(content: bytes, place: Path) -> dict[str, Any] | None:
+    """What a file of safetensors says of itself; None where another program wrote it.
 
     Raises:
-        WeightsError: not such a file.
+        WeightsError: not such a file, or of another schema.
     """
     try:
         length = int.from_bytes(content[:8], "little")
         if len(content) < 8 + length:
             raise ValueError("it is cut short")
-        header = json.loads(content[8 : 8 + length])
-        metadata = header.get("__metadata__", {})
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise ValueError("metadata are text")
-    except (ValueError, AttributeError, RecursionError) as error:
+        text = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(ENTRY)
+        about = None if text is None else json.loads(text)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{place}: not a file of safetensors ({error})") from error
-    return dict(metadata)
+    if about is not None and (not isinstance(about, dict) or about.get("schema") != WEIGHTS_SCHEMA):
+        raise WeightsError(f"{place}: it is not of schema {WEIGHTS_SCHEMA}")
+    return about

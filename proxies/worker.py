@@ -158,7 +158,7 @@ class CandidateRunner:
                 self.keep_weights / f"{job.key}.safetensors",
                 arch=arch,
                 num_classes=self.task.num_classes,
-                provenance={"candidate": job.digest, "seed": job.seed, "metrics": metrics},
+                more={"candidate": job.digest, "seed": job.seed, "metrics": metrics},
             )
         return Outcome(
             key=job.key,

@@ -26,7 +26,7 @@ FILE_SEAL = "file_sha256"
 """The entry of a binary file's own metadata that holds its SHA-256."""
 BLANK = "0" * 64
 """What that entry holds while the checksum is taken."""
-_BINARY_SEAL = re.compile(rb"file_sha256[^0-9a-f]{1,4}([0-9a-f]{64})")
+_BINARY_SEAL = re.compile(rb"file_sha256[^0-9a-f]{1,6}([0-9a-f]{64})")
 
 
 def seal_bytes(content: bytes) -> bytes:

@@ -102,6 +102,6 @@ def _write_weights(weights: "Weights", path: Path) -> Path:
         arch=weights.arch,
         num_classes=weights.num_classes,
         resolution=weights.resolution,
-        provenance=weights.provenance,
+        more=weights.more,
     )
     return path

@@ -69,12 +69,12 @@ _LOAD = '''def load(path):
     content = pathlib.Path(path).read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    metadata = header.pop("__metadata__", {})
-    if metadata.get("digest", DIGEST) != DIGEST:
-        raise ValueError(f"{path}: weights of {metadata['digest'][:12]}; this network is {DIGEST[:12]}")
-    seal = metadata.get("file_sha256", "none")
+    about = json.loads(header.pop("__metadata__", {}).get("nas", "{}"))
+    if about.get("digest", DIGEST) != DIGEST:
+        raise ValueError(f"{path}: weights of {about['digest'][:12]}; this network is {DIGEST[:12]}")
+    seal = about.get("file_sha256", "none")
     blank = content.replace(seal.encode(), b"0" * 64, 1)
-    if "digest" in metadata and hashlib.sha256(blank).hexdigest() != seal:
+    if about and hashlib.sha256(blank).hexdigest() != seal:
         raise ValueError(f"{path}: it is not what was written, its SHA-256 differs")
     data = bytearray(content[8 + length :])
     network = build()

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.training.checkpoints import CheckpointError, sha256_of, write_tensors
+from nas.training.checkpoints import CheckpointError, sha256_of
 from nas.training.plan import TrainingPlan
 from proxies.data.protocol import Splits
+from proxies.weights import WEIGHTS_SCHEMA
+from proxies.weights import save_weights as save_sealed
+from results.errors import RunWriteError
 
 if TYPE_CHECKING:
     from proxies.training_run import TrainingRun
     from search_spaces.network import Network
-
-WEIGHTS_SCHEMA = "nas.weights/1"
 
 
 def save_weights(
@@ -31,18 +32,25 @@ def save_weights(
     Raises:
         RunWriteError: the disk is full.
     """
-    about = {
-        "schema": WEIGHTS_SCHEMA,
-        "digest": plan.arch.digest,
-        "num_classes": splits.num_classes,
-        "resolution": plan.eval_resolution,
-        "mean": run.standard.mean_1C11.flatten().tolist(),
-        "std": run.standard.std_1C11.flatten().tolist(),
-        "step": run.step,
-        "metrics": dict(metrics or {}),
-        "architecture": plan.arch.to_document(),
-    }
-    return write_tensors(path, run.evaluated.state_dict(), {"nas": json.dumps(about, allow_nan=False)})
+    try:
+        written = save_sealed(
+            run.evaluated.state_dict(),
+            path,
+            arch=plan.arch,
+            num_classes=splits.num_classes,
+            resolution=plan.eval_resolution,
+            more={
+                "mean": run.standard.mean_1C11.flatten().tolist(),
+                "std": run.standard.std_1C11.flatten().tolist(),
+                "step": run.step,
+                "metrics": dict(metrics or {}),
+            },
+        )
+    except OSError as error:
+        raise RunWriteError(
+            f"{path} could not be written ({error.strerror}); free space or choose another --out"
+        ) from error
+    return str(written["sha256"])
 
 
 def read_about(path: Path) -> dict[str, Any]:

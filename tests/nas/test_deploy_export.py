@@ -123,12 +123,12 @@ def test_weights_of_the_smaller_network_that_a_proxy_trained_are_not_the_candida
 def test_an_architecture_leaves_with_weights_from_a_file(tmp_path):
     made = untrained_weights(ARCH, num_classes=6, resolution=32)
     weights = tmp_path / "w.safetensors"
-    save_weights(made.tensors, weights, arch=ARCH, num_classes=6, provenance={"epochs": 3})
+    save_weights(made.tensors, weights, arch=ARCH, num_classes=6, more={"epochs": 3})
     yaml = tmp_path / "arch.yaml"
     yaml.write_text(dump(ARCH.to_document()))
     (file,) = nas.export(yaml, out=tmp_path / "out", format="safetensors", weights=weights)
     assert file.name == "found.safetensors"
-    assert read_weights(file).provenance == {"epochs": 3}
+    assert read_weights(file).more == {"epochs": 3}
     with pytest.raises(WeightsError, match="not of the architecture"):
         nas.export(OTHER, out=tmp_path / "out", format="torch", weights=weights)
     with pytest.raises(ExportError, match="5 classes were asked for, and its weights are for 6"):
@@ -144,7 +144,7 @@ def test_weights_are_not_given_to_a_whole_run(run, tmp_path):
 
 def test_untrained_weights_are_marked(tmp_path):
     (file,) = nas.export(ARCH, out=tmp_path, format="safetensors", untrained=True, num_classes=3)
-    assert read_weights(file).provenance == {"untrained": "initialised with seed 0"}
+    assert read_weights(file).more == {"untrained": "initialised with seed 0"}
     assert read_weights(file).num_classes == 3
 
 

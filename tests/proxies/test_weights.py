@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from proxies.weights import WeightsError, read_metadata, read_weights, save_weights, untrained_weights
+from proxies.weights import ENTRY, WeightsError, read_about, read_weights, save_weights, untrained_weights
 from search_spaces.architecture import Architecture, Head, Stage, Stem
 from search_spaces.blocks.attention import Attention
 from search_spaces.blocks.mbconv import MBConv
@@ -31,9 +31,7 @@ OTHER = Architecture(stem=Stem(width=8), stages=ARCH.stages[:1], head=Head(width
 def kept(tmp_path):
     path = tmp_path / "deep" / "w.safetensors"
     network = build(ARCH, 5, resolution=32)
-    told = save_weights(
-        network.state_dict(), path, arch=ARCH, num_classes=5, resolution=32, provenance={"seed": 3}
-    )
+    told = save_weights(network.state_dict(), path, arch=ARCH, num_classes=5, resolution=32, more={"seed": 3})
     return path, network, told
 
 
@@ -42,7 +40,7 @@ def test_what_is_saved_reads_back_with_its_network(kept):
     found = read_weights(path)
     assert (found.arch, found.num_classes, found.resolution) == (ARCH, 5, 32)
     assert found.arch.name == "small"
-    assert found.provenance == {"seed": 3}
+    assert found.more == {"seed": 3}
     for name, tensor in network.state_dict().items():
         assert torch.equal(found.tensors[name], tensor), name
     content = path.read_bytes()
@@ -62,7 +60,7 @@ def test_other_programs_read_it(kept):
 def test_same_weights_are_the_same_file(kept, tmp_path):
     path, network, _ = kept
     again = tmp_path / "again.safetensors"
-    save_weights(network.state_dict(), again, arch=ARCH, num_classes=5, resolution=32, provenance={"seed": 3})
+    save_weights(network.state_dict(), again, arch=ARCH, num_classes=5, resolution=32, more={"seed": 3})
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -105,8 +103,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def resealed(path, **changes):
     """The file with other metadata and a checksum that fits: made wrongly rather than damaged."""
-    metadata = read_metadata(path.read_bytes(), path) | {FILE_SEAL: BLANK} | changes
-    save_file(load_file(path), path, {key: value for key, value in metadata.items() if value is not None})
+    about = read_about(path.read_bytes(), path) | {FILE_SEAL: BLANK} | changes
+    text = json.dumps({key: value for key, value in about.items() if value is not None})
+    save_file(load_file(path), path, {ENTRY: text})
     path.write_bytes(seal_bytes(path.read_bytes()))
 
 
@@ -114,15 +113,17 @@ def resealed(path, **changes):
     ("changes", "message"),
     [
         ({"digest": "0" * 64}, "not what its digest says"),
-        ({"architecture": None}, "its metadata lack 'architecture'"),
-        ({"architecture": "{"}, "its metadata cannot be read"),
-        ({"architecture": "{}"}, "its metadata cannot be read"),
-        ({"architecture": "[" * 10_000}, "its metadata cannot be read"),
-        ({"num_classes": "many"}, "its metadata cannot be read"),
-        ({"num_classes": "6"}, r"tensor 'classifier\.bias' is \[5\].* it is \[6\]"),
-        ({"resolution": "64"}, r"attend\.table' is \[2, 7, 7\].* it is \[2, 15, 15\]"),
-        ({"architecture": json.dumps(OTHER.to_document()), "digest": OTHER.digest}, "give its own weights"),
-        ({"schema": "nas.weights/2"}, "does not say of which network"),
+        ({"architecture": None}, "lacks 'architecture'"),
+        ({"architecture": "{"}, "its architecture cannot be read"),
+        ({"architecture": {}}, "its architecture cannot be read"),
+        ({"architecture": [[[]]]}, "its architecture cannot be read"),
+        ({"num_classes": "many"}, "'many' classes"),
+        ({"num_classes": 10**30}, "0 classes at"),
+        ({"resolution": -1}, "at -1 pixels"),
+        ({"num_classes": 6}, r"tensor 'classifier\.bias' is \[5\].* it is \[6\]"),
+        ({"resolution": 64}, r"attend\.table' is \[2, 7, 7\].* it is \[2, 15, 15\]"),
+        ({"architecture": OTHER.to_document(), "digest": OTHER.digest}, "give its own weights"),
+        ({"schema": "nas.weights/2"}, "not of schema nas.weights/1"),
     ],
 )
 def test_wrong_metadata_are_refused(kept, changes, message):
@@ -161,4 +162,4 @@ def test_untrained_weights_are_always_the_same_and_disturb_nothing():
     first, second = (untrained_weights(ARCH, num_classes=3, resolution=32) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
-    assert "untrained" in first.provenance
+    assert "untrained" in first.more
