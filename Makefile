@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test bench schema faults
+.PHONY: check format test bench schema faults exports
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -25,3 +25,6 @@ bench:  ## every benchmark: one file a comparison, both sides interleaved in one
 faults:  ## the whole fault campaign, some ten minutes; prints its seed, then a line of figures for each part
 	$(PYTHON) -m pytest -n 0 tests/faults
 	$(PYTHON) tests/faults/campaign.py
+
+exports:  ## 20 random networks of every space leave in every form and are compared: an hour; COUNT=2 is a taste
+	$(PYTHON) tests/nas/export_campaign.py $(or $(COUNT),20)

@@ -33,7 +33,7 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="yaml, torch (a Python module that needs PyTorch alone) or safetensors.",
+            help="yaml, torch (a Python module that needs PyTorch alone), safetensors, onnx or timm.",
         ),
     ] = "yaml",
     weights: Annotated[

@@ -34,6 +34,7 @@ COMMANDS = {
     "pareto": ("cli.runs:pareto", "Results"),
     "compare": ("cli.compare:compare", "Results"),
     "export": ("cli.export:export", "Results"),
+    "verify": ("cli.verify:verify", "Results"),
     "report": ("cli.report:report", "Results"),
     "scale": ("cli.scale:scale", "Networks and hardware"),
     "train": ("cli.train:train", "Networks and hardware"),

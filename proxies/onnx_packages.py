@@ -18,5 +18,5 @@ def require_onnx() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise OnnxMissingError(
-            f"ONNX Runtime latency needs {' and '.join(missing)}; pip install 'training-aware-nas[export]'"
+            f"ONNX needs {' and '.join(missing)}; pip install 'training-aware-nas[export]'"
         )

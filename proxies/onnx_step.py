@@ -68,11 +68,23 @@ class OnnxStep:
             raise Diverged("an output of a timed forward pass is not finite")
 
 
-def exported(network: nn.Module, images_BCHW: torch.Tensor) -> bytes:
-    """The network as an ONNX model for batches of exactly this shape."""
+def exported(network: nn.Module, images_BCHW: torch.Tensor, *, any_batch: bool = False) -> bytes:
+    """The network as an ONNX model from `images` to `logits`, for batches of exactly this shape; with
+    `any_batch` for any number of images of this size, of which `images_BCHW` must then hold two or more.
+    Such a model is not optimised: its initialisers are the network's parameters and statistics by name.
+    """
+    batch = ({0: torch.export.Dim("batch")},) if any_batch else None
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
-            network, (images_BCHW,), dynamo=True, opset_version=OPSET, verbose=False, optimize=True
+            network,
+            (images_BCHW,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=batch,
+            verbose=False,
+            optimize=not any_batch,
         )
     assert program is not None
     return bytes(program.model_proto.SerializeToString())

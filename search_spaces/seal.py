@@ -11,6 +11,11 @@ def seal(text: str) -> str:
     return f"{text}# sha256 of all above: {_sha256(text)}\n"
 
 
+def is_sealed(text: str) -> bool:
+    """Whether a text ends in a seal, broken or not."""
+    return _SEAL.fullmatch(text[text.rstrip("\n").rfind("\n") + 1 :]) is not None
+
+
 def is_broken(text: str) -> bool:
     """Whether a text that ends in a seal is not what was sealed. One without a seal never is."""
     start = text.rstrip("\n").rfind("\n") + 1

@@ -1,6 +1,8 @@
 """In which form networks leave: files that need nothing of ours."""
 
+import re
 from collections.abc import Iterator
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -9,16 +11,16 @@ from nas.errors import ExportError
 from results.export import architecture_text
 from results.filesystem import write_atomically
 from results.run import Run
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, cost
 from search_spaces.seal import seal
 from search_spaces.text import dump
 
 if TYPE_CHECKING:
     from proxies.weights import Weights
 
-Format = Literal["yaml", "torch", "safetensors"]
+Format = Literal["yaml", "torch", "safetensors", "onnx", "timm"]
 FORMATS: tuple[str, ...] = get_args(Format)
-NEEDS_WEIGHTS = frozenset({"safetensors"})
+NEEDS_WEIGHTS = frozenset({"safetensors", "onnx"})
 
 
 def export(
@@ -40,13 +42,17 @@ def export(
         yaml         the architecture document; of a run with provenance and measurements
         torch        a Python module that needs PyTorch alone, and beside it its weights where there are any
         safetensors  the weights
+        onnx         the network with its weights, for any number of images; ONNX Runtime's logits are
+                     compared with PyTorch's first
+        timm         a Python module that builds it with timm, from block strings
 
     Weights are those that the run kept, or those in the file `weights`; `untrained`: those that
     initialisation with seed 0 gives, to measure with. `num_classes` and `resolution` default to what the
     weights are for, else to 1000 and the evaluation resolution.
 
     Raises:
-        ExportError: an unknown format, or weights that are not there.
+        ExportError: an unknown format, weights that are not there, or a network that a form cannot express.
+        OnnxMissingError: the extra `export` is not installed.
         RunError, LedgerError, DocumentError, WeightsError: `source` or `weights` cannot be read.
         RunWriteError: a file cannot be written.
     """
@@ -75,9 +81,9 @@ def _write(subject: Subject, form: str, folder: Path) -> Iterator[Path]:
     if form == "yaml":
         yield _write_text(folder / f"{subject.name}.yaml", seal(dump(subject.arch.to_document())))
     elif form == "torch":
-        from nas.deploy.module_file import module_name, module_text
+        from nas.deploy.module_file import module_text
 
-        stem = module_name(subject.name)
+        stem = module_stem(subject.name)
         text = module_text(
             subject.arch, name=stem, num_classes=subject.num_classes, resolution=subject.resolution
         )
@@ -86,6 +92,24 @@ def _write(subject: Subject, form: str, folder: Path) -> Iterator[Path]:
             yield _write_weights(subject.weights, folder / f"{stem}.safetensors")
     elif form == "safetensors" and subject.weights is not None:
         yield _write_weights(subject.weights, folder / f"{subject.name}.safetensors")
+    elif form == "onnx" and subject.weights is not None:
+        from nas.deploy.onnx_file import write_onnx
+
+        path = folder / f"{subject.name}.onnx"
+        write_onnx(subject.weights, path)
+        yield path
+    elif form == "timm":
+        from nas.deploy.timm_file import timm_text
+
+        params = cost(subject.arch, subject.resolution).params
+        text = timm_text(subject.arch, name=subject.name, params=params)
+        yield _write_text(folder / f"{module_stem(subject.name)}_timm.py", text)
+
+
+def module_stem(name: str) -> str:
+    """A name that Python can import, as near to `name` as that goes."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return plain if plain.isidentifier() and not iskeyword(plain) else f"network_{plain}"
 
 
 def _write_text(path: Path, text: str) -> Path:

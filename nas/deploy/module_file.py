@@ -1,10 +1,8 @@
 """A network as a Python module that needs PyTorch and nothing of ours: `build()`, `load(weights)`."""
 
 import ast
-import re
 from collections.abc import Mapping
 from functools import cache
-from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -98,12 +96,13 @@ def _tensor(data, entry):
 def module_text(arch: Architecture, *, name: str, num_classes: int, resolution: int) -> str:
     """The module's source: the layers' own methods, and the network as one expression of constructors.
 
-    `resolution` is what tables of relative attention are made for. The text depends on the arguments alone.
+    `name` is an identifier; `resolution` is what tables of relative attention are made for. The text depends
+    on the arguments alone.
 
     Raises:
         ExportError: a layer whose source cannot stand alone.
     """
-    name = module_name(name)
+    assert name.isidentifier()
     network, rules = network_with_rules(arch, num_classes=num_classes, resolution=resolution)
     code = SourceCode()
 
@@ -150,12 +149,6 @@ def network_with_rules(
 ) -> tuple[nn.Module, dict[str, Rule]]:
     """The network without memory for its weights, and what they start from."""
     return initial_values(lambda: build(arch, num_classes, resolution=resolution))
-
-
-def module_name(name: str) -> str:
-    """A name that Python can import, as near to `name` as that goes."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return plain if plain.isidentifier() and not iskeyword(plain) else f"network_{plain}"
 
 
 def _document_code(document: Mapping[str, Any]) -> str:
