@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas import plot as plot
     from nas.api import measure as measure
     from nas.api import resume as resume
     from nas.api import search as search
@@ -108,10 +109,14 @@ _PLACES = {
     "write_report": "results.report.page",
 }
 
-__all__ = sorted(_PLACES)
+_MODULES = ("plot",)
+
+__all__ = sorted([*_PLACES, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"nas.{name}")
     if name not in _PLACES:
         raise AttributeError(f"module 'nas' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(_PLACES[name]), name)

@@ -22,8 +22,10 @@ NETWORK_FILESYSTEMS = frozenset(
 )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` so that a reader, a crash or a power cut finds the old or the new, whole.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content` so that a reader, a crash or a power cut finds the old or the new, whole.
+
+    Text is written as UTF-8.
 
     Raises:
         RunWriteError: the disk is full, or the directory cannot be written.
@@ -31,8 +33,8 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content if isinstance(content, bytes) else content.encode())
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -174,7 +174,7 @@ class Run:
         """
         from results.choices import choices
 
-        return choices(self._measured(), space or self._space())
+        return choices(self._measured(), space or self.searched_space())
 
     def importance(
         self,
@@ -193,7 +193,7 @@ class Run:
         from results.frame import frame_of
         from results.importance import Importance, importances
 
-        rows = importances(self._measured(), quantities, space or self._space(), seed=seed)
+        rows = importances(self._measured(), quantities, space or self.searched_space(), seed=seed)
         return frame_of(Importance, rows)
 
     def predictor_quality(self) -> "pd.DataFrame":
@@ -262,7 +262,7 @@ class Run:
     def _measured(self) -> list[CandidateResult]:
         return [result for result in self.results if result.is_measured]
 
-    def _space(self) -> "Space | None":
+    def searched_space(self) -> "Space | None":
         """The space that was searched, where it can be loaded here by the name that the run has for it."""
         from results.choices import load_searched_space
 

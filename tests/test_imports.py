@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "ray", "pandas", "optuna", "sklearn", "scipy", "fvcore"}
+HEAVY = {"torch", "ray", "pandas", "optuna", "sklearn", "scipy", "fvcore", "plotly", "matplotlib"}
 
 LIGHT_NAMES = """
 import nas
