@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nas.training.api import Trained
     from nas.training.plan import TrainingChanges
     from nas.training.progress import TrainingProgress
+    from nas.training.stage_two import TrainedMember
+
+T = TypeVar("T")
 
 
 def _recipes() -> list[str]:
@@ -42,7 +45,7 @@ def train(
         str,
         typer.Argument(
             metavar="ARCH",
-            help="A shipped architecture, a YAML file, or with --resume a training's directory.",
+            help="A shipped architecture or a YAML file; with --top-k a run; with --resume a training.",
             autocompletion=COMPLETE_ARCHITECTURE,
         ),
     ],
@@ -97,6 +100,17 @@ def train(
     checkpoint_every: Annotated[
         float | None, typer.Option(**DURATION, help="Time between checkpoints; default: 10m.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Begin with these: .safetensors named as ours, timm's or torchvision's, or a training.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top-k", min=1, metavar="K", help="Train the K best of a run, on its data or --data."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
@@ -106,15 +120,16 @@ def train(
 
     load_plugins(allow_plugins)
     seconds = api.CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
-    if resume:
-        _refuse_beside_resume(data=data, out=out)
-
-        def start(progress: "TrainingProgress") -> "Trained":
-            return api.resume_training(name, checkpoint_seconds=seconds, progress=progress)
-    else:
-        if data is None:
-            raise ValueError("say what to train on: --data digits, a folder, a .parquet file or hub:NAME")
-        changes = _changes(
+    if resume and top is None:
+        _refuse_beside_resume(data=data, out=out, init=init)
+        _put(
+            _supervised(lambda shown: api.resume_training(name, checkpoint_seconds=seconds, progress=shown)),
+            as_json,
+        )
+        return
+    settings: dict[str, Any] = {
+        "recipe": recipe,
+        "changes": _changes(
             epochs=epochs,
             batch_size=batch,
             learning_rate=learning_rate,
@@ -123,23 +138,52 @@ def train(
             progressive=progressive,
             resolution=resolution,
             compile=compiled,
+        ),
+        "hardware": hardware,
+        "seed": seed,
+        "threads": threads,
+        "init": init,
+        "checkpoint_seconds": seconds,
+        "out": out or Path("trained") / Path(name).stem,
+    }
+    if top is not None:
+        _train_top(name, top, as_json, data=data, resume=resume, **settings)
+        return
+    if data is None:
+        raise ValueError("say what to train on: --data digits, a folder, a .parquet file or hub:NAME")
+    _put(_supervised(lambda shown: api.train(name, data=data, progress=shown, **settings)), as_json)
+
+
+def _train_top(name: str, top: int, as_json: bool, **settings: Any) -> None:
+    from nas.training.stage_two import train_top
+
+    members = _supervised(lambda shown: train_top(name, top=top, progress=shown, **settings))
+    if as_json:
+        write_json(
+            [
+                {"candidate": each.candidate.id, "path": str(each.trained.path), **each.trained.result}
+                for each in members
+            ]
         )
+        return
+    titles = ("in the search", "validation top-1", "test top-1", "top-5", "params")
+    write_table(
+        [Column("candidate"), *(Column(title, is_number=True) for title in titles)],
+        [_member_row(each) for each in sorted(members, key=lambda each: -each.trained.top1)],
+    )
+    note(f"weights: {settings['out']}/*/best.safetensors; accuracy in the search is of its short training")
 
-        def start(progress: "TrainingProgress") -> "Trained":
-            return api.train(
-                name,
-                data=data,
-                out=out or Path("trained") / Path(name).stem,
-                recipe=recipe,
-                changes=changes,
-                hardware=hardware,
-                seed=seed,
-                threads=threads,
-                checkpoint_seconds=seconds,
-                progress=progress,
-            )
 
-    _put(_supervised(start), as_json)
+def _member_row(member: "TrainedMember") -> tuple[str, ...]:
+    result, accuracy = member.trained.result, member.candidate.value("accuracy")
+    return (
+        str(member.candidate.id),
+        "-" if accuracy is None else f"{accuracy:.4f}",
+        f"{result['best']['top1']:.4f}",
+        f"{result['test']['top1']:.4f}",
+        f"{result['test']['top5']:.4f}",
+        format_count(result["params"]),
+    )
 
 
 def _changes(**given: Any) -> "TrainingChanges":
@@ -154,7 +198,7 @@ def _refuse_beside_resume(**given: object) -> None:
             raise ValueError(f"--resume goes on with what was started; leave out --{key}")
 
 
-def _supervised(start: "Callable[[TrainingProgress], Trained]") -> "Trained":
+def _supervised(start: "Callable[[TrainingProgress], T]") -> T:
     """A training with its progress on stderr, and its early end told."""
     import signal
 

@@ -58,6 +58,7 @@ def train(
     hardware: str = "auto",
     seed: int = 0,
     threads: int | None = None,
+    init: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: TrainingProgress | None = None,
 ) -> Trained:
@@ -65,7 +66,8 @@ def train(
 
         nas.train("efficientnetv2-b0", data="/data/pets", out="trained/b0", recipe="adamw").top1
 
-    `threads`: of a CPU; None: as many as torch takes.
+    `threads`: of a CPU; None: as many as torch takes. `init`: weights to begin with, a safetensors file with
+    our names, timm's or torchvision's, or a finished training.
 
     Raises:
         ConfigError, DocumentError, DataError, HardwareNotFoundError: it cannot begin.
@@ -81,6 +83,7 @@ def train(
         hardware=hardware,
         seed=seed,
         threads=_threads(threads),
+        init=init,
     )
     with TrainingDirectory.create(Path(out), _document(plan)) as directory:
         return _train(plan, directory, progress or SilentTraining(), checkpoint_seconds)
@@ -166,6 +169,7 @@ def _train(
 
 
 def _network(plan: TrainingPlan, splits: Splits) -> "Network":
+    from nas.training.weights import initialise
     from proxies.training import check_channels, seeded_build
 
     network = seeded_build(
@@ -177,6 +181,8 @@ def _network(plan: TrainingPlan, splits: Splits) -> "Network":
         resolution=plan.eval_resolution,
     )
     check_channels(network, splits.channels)
+    if plan.initial is not None:
+        initialise(network, plan.arch, plan.initial)
     return network
 
 

@@ -96,9 +96,7 @@ class TrainingLoop:
                 self._stop()
         self._save()
         last = {key: self._history[-1][key] for key in JUDGED}
-        last["sha256"] = save_weights(
-            self.directory.path / "last.safetensors", run, self.plan, self.splits, last
-        )
+        last["sha256"] = self._write_weights("last", last)
         return {"best": self._best, "last": last, "train_seconds": self._seconds}
 
     def _advance(self) -> None:
@@ -145,9 +143,7 @@ class TrainingLoop:
         self._history.append(row)
         if self._best is None or found.accuracy > self._best["top1"]:
             self._best = {key: row[key] for key in JUDGED}
-            self._best["sha256"] = save_weights(
-                self.directory.path / "best.safetensors", run, self.plan, self.splits, self._best
-            )
+            self._best["sha256"] = self._write_weights("best", self._best)
         self.directory.write_epochs(self._history)
 
     def _last_settings(self) -> dict[str, Any]:
@@ -177,6 +173,16 @@ class TrainingLoop:
             Checkpoint(state.tensors, {**state.values, "loop": loop}),
         )
         self._saved_at = self.clock()
+
+    def _write_weights(self, name: str, metrics: Mapping[str, Any]) -> str:
+        return save_weights(
+            self.directory.path / f"{name}.safetensors",
+            self.run,
+            arch=self.plan.arch,
+            num_classes=self.splits.num_classes,
+            resolution=self.plan.eval_resolution,
+            metrics=metrics,
+        )
 
     def _stop(self) -> None:
         raise TrainingInterruptedError(

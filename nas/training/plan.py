@@ -1,13 +1,14 @@
 """From what a user asks for to everything a full training needs; nothing starts here. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from nas.errors import ConfigError
+from nas.training.weights import Initial
 from proxies.data.protocol import DataSource
 from proxies.data.registry import find_source, source_document, source_from_document
 from proxies.hardware import ResolvedHardware, resolve_hardware
@@ -52,6 +53,7 @@ class TrainingPlan:
     seed: int
     threads: int | None
     data_fingerprint: str
+    initial: Initial | None = None
 
     @property
     def train_resolution(self) -> int:
@@ -94,6 +96,7 @@ class TrainingPlan:
             "seed": self.seed,
             "threads": self.threads,
             "hardware": self.hardware.describe(),
+            "initial": None if self.initial is None else asdict(self.initial),
         }
 
 
@@ -106,6 +109,7 @@ def make_training_plan(
     hardware: str = "auto",
     seed: int = 0,
     threads: int | None = None,
+    init: str | Path | None = None,
 ) -> TrainingPlan:
     """Resolve and check a training. Precision and layout are the hardware profile's unless a recipe says.
 
@@ -124,6 +128,7 @@ def make_training_plan(
         seed=seed,
         threads=threads,
         data_fingerprint=source.fingerprint(),
+        initial=None if init is None else Initial.of(Path(init)),
     )
 
 
@@ -146,6 +151,7 @@ def plan_from_document(document: Mapping[str, Any], place: str) -> TrainingPlan:
             seed=document["seed"],
             threads=document["threads"],
             data_fingerprint=source.fingerprint(),
+            initial=Initial(**initial) if (initial := document.get("initial")) else None,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{place}: {error} is missing or malformed; start a new training") from error

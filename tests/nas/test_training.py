@@ -16,9 +16,9 @@ from nas.errors import ConfigError
 from nas.training.checkpoints import CheckpointError, checkpoint_files
 from nas.training.directory import read_rows
 from nas.training.loop import TrainingInterruptedError
-from nas.training.weights import read_about
 from proxies.evaluation import evaluate
 from proxies.feed import Standardisation
+from proxies.weights import read_weights
 from results.errors import RunError, RunLockedError, RunWriteError
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +68,9 @@ def test_the_weights_are_those_that_were_judged(whole: nas.Trained) -> None:
         device=torch.device("cpu"),
     )
     assert found.accuracy == whole.top1
-    about = read_about(whole.path / "best.safetensors")
-    assert about["digest"] == ARCH.digest
-    assert about["mean"] == Standardisation.of(splits.train).mean_1C11.flatten().tolist()
+    about = read_weights(whole.path / "best.safetensors")
+    assert about.arch == ARCH
+    assert about.more["mean"] == Standardisation.of(splits.train).mean_1C11.flatten().tolist()
 
 
 def test_damaged_weights_are_refused(whole: nas.Trained, tmp_path: Path) -> None:
@@ -134,6 +134,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(whole: nas.Train
     assert_same_training(out, whole.path)
 
 
+@pytest.mark.thorough
 def test_another_seed_is_another_training(whole: nas.Trained, tmp_path: Path) -> None:
     other = nas.train(ARCH, out=tmp_path / "other", seed=1, **OPTIONS)
     assert loss_curve(other.path) != loss_curve(whole.path)
