@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test bench schema faults exports
+.PHONY: check format test bench schema faults exports docs
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -28,3 +28,6 @@ faults:  ## the whole fault campaign, some ten minutes; prints its seed, then a 
 
 exports:  ## 20 random networks of every space leave in every form and are compared: an hour; COUNT=2 is a taste
 	$(PYTHON) tests/nas/export_campaign.py $(or $(COUNT),20)
+
+docs:  ## the documentation as a site in site/, every warning an error
+	$(PYTHON) -m mkdocs build --strict
