@@ -1,6 +1,6 @@
 """Gaussian-process regression on network features: for every network a mean and a standard deviation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -44,15 +44,25 @@ class GaussianProcess:
     Source: Rasmussen & Williams 2006, algorithm 2.1 and section 5.2.
     """
 
-    def __init__(self, features: Features, values: Floats) -> None:
-        """Fit to features of N networks and (N,) values, N at least 2."""
+    def __init__(
+        self,
+        features: Features,
+        values: Floats,
+        averaged: Sequence[tuple[float, Hyperparameters]] | None = None,
+    ) -> None:
+        """Fit to features of N networks and (N,) values, N at least 2; `averaged` if they are known."""
         self._mean = float(values.mean())
         self._scale = float(values.std()) or 1.0
         targets = (values - self._mean) / self._scale
         self.members = [
             (weight, _Member(features, targets, hyperparameters))
-            for weight, hyperparameters in _likeliest(features, targets)
+            for weight, hyperparameters in averaged or _likeliest(features, targets)
         ]
+
+    def refitted(self, features: Features, values: Floats) -> "GaussianProcess":
+        """Fitted to other values under these hyperparameters; the likeliest are not sought anew."""
+        same = [(weight, member.hyperparameters) for weight, member in self.members]
+        return GaussianProcess(features, values, averaged=same)
 
     def mean(self, features: Features) -> Floats:
         """The expected values, (M,)."""

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from nas.features import Features, NetworkFeatures
 from nas.gaussian_process import GaussianProcess
+from nas.linear_model import LinearModel, fit_linear
 from nas.objectives import Bound
-from nas.predictor import LinearModel, fit_linear
 from results.pareto import Objective
 from search_spaces.limits import COST_NAMES
 from search_spaces.space import Genes, Space

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from nas.features import NetworkFeatures
 from nas.predictor import COVERAGE, Prediction, fit_predictor
 from nas.transfer import MOST_ANCHORS, choose_anchors, transfer
 from proxies.estimates import profile_to_estimate, raw_seconds
@@ -84,9 +85,16 @@ def bench_prediction(table: Table, space: Space, column: str, *, rows: int, spli
     found = table.column(column)
     features = space.physical_features(table.genes[found.rows])
 
+    network = NetworkFeatures(space)(table.genes[found.rows])
+
     def learned(split: _Split) -> _Answer:
-        fitted = fit_predictor(features[split.seen], found.values[split.seen], num_totals=NUM_TOTALS)
-        return _Answer(prediction=fitted.predict(features[split.unseen]))
+        fitted = fit_predictor(
+            features[split.seen],
+            found.values[split.seen],
+            num_totals=NUM_TOTALS,
+            network=network.rows(split.seen),
+        )
+        return _Answer(prediction=fitted.predict(features[split.unseen], network.rows(split.unseen)))
 
     return _bench(table, found, features, learned, method="learned", rows=rows, splits=splits)
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from cli.main import main
+from nas.features import NetworkFeatures
 from nas.prediction_bench import bench_prediction
-from nas.predictor import MIN_ROWS, fit_predictor
+from nas.predictor import MIN_ROWS, _scaler, fit_predictor
+from nas.predictor_members import fit_members
 from results.table import Table, read_table
 from search_spaces.space_document import load_space
 from search_spaces.workload import PHYSICAL_QUANTITIES
@@ -91,11 +93,11 @@ def test_bench_is_better_than_two_terms_and_random_rows_are_not_predicted():
         genes=genes,
         texts={"step_ms": tuple(map(str, times)), "shuffled": tuple(map(str, shuffled))},
     )
-    found = bench_prediction(table, SPACE, "step_ms", rows=60, splits=2)
+    found = bench_prediction(table, SPACE, "step_ms", rows=60, splits=1)
     assert found.test_rows == 200
     assert found.predictor.median_error < found.two_term.median_error
     assert found.predictor.kendall_tau > 0.9
-    control = bench_prediction(table, SPACE, "shuffled", rows=60, splits=2)
+    control = bench_prediction(table, SPACE, "shuffled", rows=60, splits=1)
     assert abs(control.predictor.kendall_tau) < 0.2
     with pytest.raises(ValueError, match="ask for fewer with --rows"):
         bench_prediction(table, SPACE, "step_ms", rows=255, splits=1)
@@ -126,3 +128,45 @@ def test_training_time_of_real_networks():
     found = bench_prediction(read_table(ARCHIVE, SPACE), SPACE, "train_seconds", rows=100, splits=3)
     assert found.predictor.kendall_tau > 0.85 > found.two_term.kendall_tau
     assert 0.84 < found.coverage < 0.96
+
+
+def test_what_depends_on_the_choices_is_learned_from_network_features():
+    """A quantity that the work says little of: whether the first run has its widest kernel."""
+    genes, _ = device(2, 160, noise=0.0)
+    features, network = SPACE.physical_features(genes), NetworkFeatures(SPACE)(genes)
+    values = np.exp(0.2 * (genes[:, 1:6] == 1).sum(axis=1))
+    plain = fit_predictor(features[:80], values[:80], num_totals=TOTALS)
+    both = fit_predictor(features[:80], values[:80], num_totals=TOTALS, network=network.rows(np.arange(80)))
+    unseen = np.arange(80, 160)
+
+    def error(values_of: np.ndarray) -> float:
+        return float(np.mean(np.abs(np.log(values_of / values[80:]))))
+
+    without = error(plain.predict(features[80:]).values)
+    found = both.predict(features[80:], network.rows(unseen))
+    assert error(found.values) < 0.7 * without
+    assert np.mean((found.low <= values[80:]) & (values[80:] <= found.high)) > 0.8
+    assert both.shares.sum() == pytest.approx(1.0)
+    assert (both.shares >= 0).all()
+    for predictor, given in ((plain, network.rows(unseen)), (both, None)):
+        with pytest.raises(ValueError, match="give network features to both"):
+            predictor.predict(features[80:], given)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_member_refitted_to_the_same_rows_is_nearly_itself(members, index):
+    rows, targets, fitted = members
+    again = fitted[index].refitted(rows, targets)
+    assert again.logs(rows) == pytest.approx(fitted[index].logs(rows), abs=0.02)
+    # The members are of the same networks, so each is right about most of what it saw.
+    assert np.median(np.abs(again.logs(rows) - np.log(targets))) < 0.05
+
+
+@pytest.fixture(scope="module")
+def members():
+    genes, times = device(3, 60, noise=0.02)
+    features = SPACE.physical_features(genes)
+    scaler = _scaler(features, times, TOTALS)
+    rows = scaler(features, NetworkFeatures(SPACE)(genes))
+    targets = times / scaler.scale
+    return rows, targets, fit_members(rows, targets)
