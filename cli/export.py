@@ -20,7 +20,7 @@ def export(
         str,
         typer.Argument(
             metavar="RUN|ARCH",
-            help="A run; or an architecture by its name or YAML file; or a file of weights.",
+            help="A run; an architecture, by name or YAML file; a training; or a file of weights.",
             autocompletion=_complete,
         ),
     ],

@@ -37,7 +37,7 @@ def export(
     """Write networks into the folder `out`; returns the files.
 
     `source` is a run, whose front leaves, best reward first, at most `top` members; or an architecture; or a
-    file of weights that names its architecture.
+    file of weights that names its architecture, or the directory of a training, whose best weights leave.
 
         yaml         the architecture document; of a run with provenance and measurements
         torch        a Python module that needs PyTorch alone, and beside it its weights where there are any

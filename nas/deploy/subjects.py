@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from proxies.weights import Weights
 
 DEFAULT_CLASSES = 1000
+TRAINED = "best.safetensors"
+"""What `nas train` leaves in its directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +50,13 @@ class Subject:
 
 
 def find_source(source: str | Path | Run | Architecture) -> "Run | Architecture | Weights":
-    """The thing that `source` names: shipped architectures and files before runs."""
+    """The thing that `source` names: files and shipped names before runs; of a training its best weights."""
     if isinstance(source, Run | Architecture):
         return source
     path = Path(source)
+    trained = path / TRAINED
+    if trained.is_file():
+        path = trained
     if path.suffix == ".safetensors":
         from proxies.weights import read_weights
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from exported import imported
 from nas_training_rows import loss_curve
 from small_training import ARCH, DATA, RECIPE, TOTAL_STEPS, Recorder, SignalsAt
 
@@ -71,6 +72,17 @@ def test_the_weights_are_those_that_were_judged(whole: nas.Trained) -> None:
     about = read_weights(whole.path / "best.safetensors")
     assert about.arch == ARCH
     assert about.more["mean"] == Standardisation.of(splits.train).mean_1C11.flatten().tolist()
+
+
+def test_what_was_trained_leaves_as_a_module_of_its_own(whole: nas.Trained, tmp_path: Path) -> None:
+    module, weights = nas.export(whole.path, out=tmp_path, format="torch")
+    images = torch.rand(3, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(imported(module).load(weights)(images), whole.network()(images))
+    (again,) = nas.export(
+        ARCH, weights=whole.path / "best.safetensors", out=tmp_path / "again", format="safetensors"
+    )
+    assert read_weights(again).more == read_weights(weights).more
 
 
 def test_damaged_weights_are_refused(whole: nas.Trained, tmp_path: Path) -> None:
