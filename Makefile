@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test bench schema faults exports docs
+.PHONY: check format test bench schema faults exports docs notebooks
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -31,3 +31,6 @@ exports:  ## 20 random networks of every space leave in every form and are compa
 
 docs:  ## the documentation as a site in site/, every warning an error
 	$(PYTHON) -m mkdocs build --strict
+
+notebooks:  ## execute the notebooks, each from a clean kernel, and keep what they print: about four minutes
+	$(PYTHON) docs/notebooks/execute.py --write
