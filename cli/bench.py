@@ -14,6 +14,7 @@ from cli.values import parse_names
 if TYPE_CHECKING:
     from nas.oracle import Oracle
     from nas.strategy_bench import BenchPlan, Trace
+    from results.run import Run
     from results.table import Table
     from search_spaces.space import Space
 
@@ -22,13 +23,18 @@ SEARCHING = "Strategies"
 
 
 def bench(
-    table: Annotated[Path, typer.Argument(metavar="TABLE.csv", help="Networks and what was measured.")],
-    space: Annotated[
+    table: Annotated[
         str,
-        typer.Option(
-            metavar="NAME_OR_FILE", help="The space that holds them.", autocompletion=COMPLETE_SPACE
-        ),
+        typer.Argument(metavar="TABLE.csv|RUN", help="Networks and what was measured, or a run of yours."),
     ],
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="The space that holds them; default: the run's.",
+            autocompletion=COMPLETE_SPACE,
+        ),
+    ] = None,
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="CONDITION", help='Rows to leave out, such as "train_seconds>4500".'),
@@ -122,16 +128,13 @@ def bench(
     ] = 10,
 ) -> None:
     """Compare search strategies on a table of measured networks, or say how well a column is predicted."""
-    from results.table import read_table
-    from search_spaces.space_document import load_space
-
     load_plugins(allow_plugins)
-    found = load_space(space)
+    networks, found, run = _networks(table, space, drop or [])
     if predict is not None:
         from cli.bench_prediction import run_prediction
 
         run_prediction(
-            read_table(table, found, drop=drop or []),
+            networks,
             found,
             predict,
             roofline=roofline,
@@ -142,6 +145,9 @@ def bench(
             as_json=as_json,
         )
         return
+    if run is not None and not maximize and not minimize:
+        maximize = [each.name for each in run.objectives if each.direction == "maximize"]
+        minimize = [each.name for each in run.objectives if each.direction == "minimize"]
     if not maximize and not minimize:
         raise typer.BadParameter(
             "name objectives with --maximize and --minimize, or a column with --predict",
@@ -149,7 +155,6 @@ def bench(
         )
     if oracle not in ("model", "table"):
         raise typer.BadParameter(f"{oracle!r} is not model or table", param_hint="'--oracle'")
-    networks = read_table(table, found, drop=drop or [])
     asked, plan = _plan(
         networks,
         found,
@@ -170,6 +175,23 @@ def bench(
         write_json(document)
     else:
         _write_comparison(document)
+
+
+def _networks(name: str, space: str | None, drop: Sequence[str]) -> "tuple[Table, Space, Run | None]":
+    """A table from a file or from a run, whose space need not be named."""
+    from results.table import read_table, table_of_run
+    from search_spaces.space_document import load_space
+
+    if Path(name).is_file() or name.endswith(".csv"):
+        if space is None:
+            raise typer.BadParameter("is needed with a table", param_hint="'--space'")
+        found = load_space(space)
+        return read_table(name, found, drop=drop), found, None
+    from results.run import load_run
+
+    run = load_run(name)
+    found = load_space(space or str((run.config.get("config") or {}).get("space")))
+    return table_of_run(run, found, drop=drop), found, run
 
 
 def _plan(

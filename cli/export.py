@@ -28,6 +28,10 @@ def export(
     top: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="Only the best K of the front; default: all of it.")
     ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(metavar="REWARD", help="What is best, as in nas search; default: the run's."),
+    ] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -73,6 +77,7 @@ def export(
         files = export_networks(
             name,
             top=top,
+            reward=reward,
             out=out,
             format=form,  # type: ignore[arg-type]
             weights=weights,

@@ -133,7 +133,14 @@ def write_run(run: "Run") -> None:
     volume = "-" if summary["hypervolume"] is None else f"{summary['hypervolume']:.6g}"
     quantity = "hypervolume of estimates" if run.is_estimated else "hypervolume"
     write_line(
-        f"{summary['evaluated']} evaluated, {summary['failed']} failed, {len(members)} on the front,"
+        f"{summary['evaluated']} evaluated, {summary['failed']} failed,{_spared(summary)}"
+        f" {len(members)} on the front,"
         f" {quantity} {volume}, {format_duration(summary['wall_seconds'])}"
     )
     write_line(f"run: {summary['run']}")
+
+
+def _spared(summary: Mapping[str, Any]) -> str:
+    """What was not trained to the end, where anything was not."""
+    words = {"stopped": "stopped early", "gated": "not worth training"}
+    return "".join(f" {summary[name]} {word}," for name, word in words.items() if summary[name])

@@ -99,6 +99,13 @@ def pareto(
             metavar="NAMES", help="Other objectives than the run's, such as accuracy,macs or loss:min."
         ),
     ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REWARD",
+            help="Rank them by this, such as effnetv2 or accuracy*step_ms^-0.1; see nas search --help.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the candidates that no other dominates."""
@@ -110,19 +117,35 @@ def pareto(
     chosen = run.objectives if objectives is None else parse_objectives(parse_names(objectives))
     members = run.pareto(chosen)
     names = [objective.name for objective in chosen]
+    rewards: dict[int, float | None] = {}
+    if reward is not None:
+        from nas.ranking import rank
+
+        rewards = {member.id: score for member, score in rank(members, reward)}
+        members = tuple(sorted(members, key=lambda member: list(rewards).index(member.id)))
     if as_json:
         write_json(
             {
                 "run": run.summary()["run"],
                 **({"estimated": True} if run.is_estimated else {}),
                 "objectives": [str(objective) for objective in chosen],
-                "front": [member_summary(member) | member.values(names) for member in members],
+                "front": [
+                    member_summary(member)
+                    | member.values(names)
+                    | ({"reward": rewards[member.id]} if rewards else {})
+                    for member in members
+                ],
                 "hypervolume": run.hypervolume(objectives=chosen),
             }
         )
         return
     if members:
         write_front(run, members, names)
+        if rewards:
+            best = ", ".join(
+                f"{number} ({'-' if score is None else f'{score:.4g}'})" for number, score in rewards.items()
+            )
+            write_line(f"by {reward}, best first: {best}")
     else:
         write_line(f"no candidate of {run.name} has {', '.join(names)}")
 

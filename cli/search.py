@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nas.progress import Progress
     from results.run import Run
 
+CHOOSING = "What is looked for"
+SPARING = "What is spared"
 MEASURING = "What is measured"
 RUNNING = "How it runs"
 KEEPING = "What is kept and reused"
@@ -67,6 +69,61 @@ def search(
     limit: Annotated[
         list[str] | None,
         typer.Option(metavar="BOUND", help='Such as "params<=30e6" or "step_ms<=50". Repeatable.'),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BOUND",
+            help='Such as "step_ms<=40": look for the most accurate network within it.',
+            rich_help_panel=CHOOSING,
+        ),
+    ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REWARD",
+            help="What ranks the front, and what strategies of one objective climb: effnetv2,"
+            " mnasnet-soft:step_ms=40, mnasnet-hard:step_ms=40, accuracy*step_ms^-0.1;"
+            " default: the product of the objectives.",
+            rich_help_panel=CHOOSING,
+        ),
+    ] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Tell the strategy what this run found, and begin with its front. Repeatable.",
+            autocompletion=COMPLETE_RUN,
+            rich_help_panel=CHOOSING,
+        ),
+    ] = None,
+    gate: Annotated[
+        bool | None,
+        typer.Option(
+            "--gate/--no-gate",
+            help="Train nothing that would be dominated even if it went well; default: so.",
+            rich_help_panel=SPARING,
+        ),
+    ] = None,
+    early_stopping: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|halving",
+            help="Stop trainings that fall behind others of theirs; default none.",
+            rich_help_panel=SPARING,
+        ),
+    ] = None,
+    halving_reduction: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", help="Of so many at a rung one goes on; default 3.", rich_help_panel=SPARING
+        ),
+    ] = None,
+    halving_first: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="STEP", help="The first rung, a report's step; default 1.", rich_help_panel=SPARING
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers; default 0.")] = None,
     config: Annotated[
@@ -188,6 +245,13 @@ def search(
         "strategy": strategy,
         "objectives": None if objectives is None else parse_names(objectives),
         "limits": tuple(limit) if limit else None,
+        "target": target,
+        "reward": reward,
+        "warm_start": tuple(warm_start) if warm_start else None,
+        "gate": gate,
+        "early_stopping": early_stopping,
+        "halving_reduction": halving_reduction,
+        "halving_first": halving_first,
         "seed": seed,
         "data": data,
         "proxy": proxy,

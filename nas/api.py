@@ -2,9 +2,9 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,20 +14,25 @@ from nas.errors import ConfigError, NothingFeasibleError, NothingMeasuredError
 from nas.evaluations import Budget
 from nas.executors.protocol import Executor, ExecutorError
 from nas.failure_budget import FAILED
+from nas.gate import OptimisticGate
+from nas.halving import NonDominatedHalving
 from nas.interruption import Interruption, noting_interrupts
 from nas.measuring import measure
 from nas.planning import SearchPlan, make_plan, sample_members, seed_count, space_fingerprint
+from nas.predictor_quality import predictor_quality
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
-from nas.reward import EFFICIENTNETV2_REWARD, ESTIMATED_REWARD
 from nas.session import Session
+from nas.strategies.protocol import Evaluation
 from nas.strategies.registry import StrategyInputs, make_strategy
+from nas.warm_start import front_of, warm_start
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 from results.directory import ROOT, RunDirectory, list_runs, read_config
 from results.errors import RunError, RunMismatchError
 from results.export import write_front
 from results.ledger import Ledger
+from results.predictor_notes import PREDICTORS_EVENT
 from results.run import Run, find_run, load_run
 from search_spaces.architecture import Architecture, cost
 from search_spaces.cost import Cost
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
 
 SEARCH_LAG = 2
 """Proposals that a strategy may be ahead of what it was told, for each worker."""
+VERDICT_SECONDS = 5.0
+"""How long a training waits at most to hear whether it goes on, where some are stopped early."""
 
 
 class TerminatedError(BaseException):
@@ -143,15 +150,17 @@ def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress, *, retry
         reuse = Reuse.of([] if plan.config.no_reuse else _other_runs(plan.config, directory.path))
         for reason in reuse.skipped:
             directory.log("not reused", {"reason": reason})
+        earlier = _earlier(plan, directory.path)
+        objectives = plan.goal.objectives
         session = Session(
             space=plan.space,
-            strategy=make_strategy(plan.config.strategy, _strategy_inputs(plan)),
+            strategy=make_strategy(plan.config.strategy, _strategy_inputs(plan, earlier)),
             strategy_name=plan.config.strategy,
             executor=executor,
             ledger=ledger,
             spool=Spool(directory=directory.spool),
             evaluations=plan.evaluations(),
-            objectives=plan.objectives,
+            objectives=objectives,
             budget=Budget(
                 candidates=plan.config.candidates,
                 seconds=plan.config.time_budget_seconds,
@@ -161,9 +170,13 @@ def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress, *, retry
             lag=SEARCH_LAG * plan.workers,
             reuse=reuse,
             progress=progress,
+            gate=OptimisticGate(plan.space, objectives) if plan.config.gate else None,
+            early_stopping=_early_stopping(plan),
+            earlier=earlier,
             interruption=interruption,
         )
         session.run()
+        _note_predictors(plan, directory, session.evaluations_so_far())
         directory.log("finished")
     finished = write_front(directory.path)
     results = finished.candidates()
@@ -184,16 +197,47 @@ def _retry_failed(ledger: Ledger) -> None:
             ledger.retry(outcome.key)
 
 
-def _strategy_inputs(plan: SearchPlan) -> StrategyInputs:
-    seeds = [
+def _earlier(plan: SearchPlan, directory: Path) -> list[Evaluation]:
+    if not plan.config.warm_start:
+        return []
+    return warm_start(
+        directory,
+        [find_run(name) for name in plan.config.warm_start],
+        plan.space,
+        task_fingerprint=plan.task_fingerprint,
+        hardware_fingerprint=plan.hardware_fingerprint,
+    )
+
+
+def _note_predictors(plan: SearchPlan, directory: RunDirectory, evaluations: Sequence[Evaluation]) -> None:
+    """Keep how well what was measured could be predicted; see `Run.predictor_quality`."""
+    quality = predictor_quality(plan.space, plan.goal.objectives, evaluations)
+    found = {name: asdict(each) for name, each in quality.items()}
+    directory.log(PREDICTORS_EVENT, {"evaluated": len(evaluations), "quality": found})
+
+
+def _early_stopping(plan: SearchPlan) -> NonDominatedHalving | None:
+    if plan.config.early_stopping == "none":
+        return None
+    return NonDominatedHalving(
+        objectives=plan.goal.objectives,
+        reduction=plan.config.halving_reduction,
+        first=plan.config.halving_first,
+    )
+
+
+def _strategy_inputs(plan: SearchPlan, earlier: Sequence[Evaluation]) -> StrategyInputs:
+    """What the strategy is made from; it begins with the best of earlier runs, then the space's own seeds."""
+    best = front_of(earlier, plan.goal.objectives)[: max(1, plan.config.candidates // 4)]
+    seeds = [each.genes for each in best] + [
         plan.space.encode(seed) for seed in plan.space.seeds[: seed_count(plan)] if plan.space.contains(seed)
     ]
     return StrategyInputs(
         space=plan.space,
-        reward=EFFICIENTNETV2_REWARD if plan.estimated is None else ESTIMATED_REWARD,
+        reward=plan.goal.reward,
         budget=plan.config.candidates,
-        objectives=plan.objectives,
-        bounds=plan.bounds,
+        objectives=plan.goal.objectives,
+        bounds=plan.goal.bounds,
         seeds=seeds,
         parallel=SEARCH_LAG * plan.workers,
         seed=plan.config.seed,
@@ -202,6 +246,7 @@ def _strategy_inputs(plan: SearchPlan) -> StrategyInputs:
 
 def _other_runs(config: SearchConfig, path: Path) -> list[Path]:
     runs = [find_run(name) for name in config.reuse] or [*list_runs(path.parent), *list_runs(ROOT)]
+    runs += [find_run(name) for name in config.warm_start]
     return [run for run in dict.fromkeys(run.resolve() for run in runs) if run != path.resolve()]
 
 
@@ -215,6 +260,7 @@ def _executor(plan: SearchPlan, directory: RunDirectory) -> Executor:
         timeout_seconds=config.candidate_timeout_seconds,
         memory_limit_bytes=config.memory_limit_bytes,
         spool=directory.spool,
+        verdict_seconds=0.0 if config.early_stopping == "none" else VERDICT_SECONDS,
         keep_weights=directory.path / "weights" if config.keep_weights else None,
     )
     if config.executor == "local":

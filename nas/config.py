@@ -25,6 +25,13 @@ class SearchConfig(Spec):
     candidates: PositiveInt = 64
     objectives: tuple[str, ...] = ("accuracy", "step_ms", "params")
     limits: tuple[str, ...] = ()
+    target: str | None = None
+    reward: str | None = None
+    gate: bool = True
+    early_stopping: Literal["none", "halving"] = "none"
+    halving_reduction: Annotated[float, Field(gt=1.0)] = 3.0
+    halving_first: PositiveInt = 1
+    warm_start: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0)] = 0
     executor: Literal["ray", "local"] = "ray"
     workers: PositiveInt | None = None
@@ -54,6 +61,13 @@ class SearchSettings(TypedDict, total=False):
     candidates: int
     objectives: Sequence[str]
     limits: Sequence[str]
+    target: str | None
+    reward: str | None
+    gate: bool
+    early_stopping: Literal["none", "halving"]
+    halving_reduction: float
+    halving_first: int
+    warm_start: Sequence[str]
     seed: int
     executor: Literal["ray", "local"]
     workers: int | None

@@ -53,10 +53,10 @@ class GaussianProcess:
         """Fit to features of N networks and (N,) values, N at least 2; `averaged` if they are known."""
         self._mean = float(values.mean())
         self._scale = float(values.std()) or 1.0
-        targets = (values - self._mean) / self._scale
+        self._targets = (values - self._mean) / self._scale
         self.members = [
-            (weight, _Member(features, targets, hyperparameters))
-            for weight, hyperparameters in averaged or _likeliest(features, targets)
+            (weight, _Member(features, self._targets, hyperparameters))
+            for weight, hyperparameters in averaged or _likeliest(features, self._targets)
         ]
 
     def refitted(self, features: Features, values: Floats) -> "GaussianProcess":
@@ -77,6 +77,14 @@ class GaussianProcess:
         deviation = np.sqrt(np.maximum(second - mean**2, 1e-12))
         return self._mean + self._scale * mean, self._scale * deviation
 
+    def left_out_errors(self) -> Floats:
+        """Each value less what the others say of it, (N,); the hyperparameters are those of all.
+
+        Source: Rasmussen & Williams 2006, equation 5.12.
+        """
+        total = sum(weight * member.left_out_mean(self._targets) for weight, member in self.members)
+        return np.asarray(self._scale * (self._targets - total))
+
 
 class _Member:
     """The posterior under one set of hyperparameters, of standardised values."""
@@ -95,6 +103,13 @@ class _Member:
 
     def mean(self, features: Features) -> Floats:
         found: Floats = _kernel(features, self._features, self.hyperparameters) @ self._weights
+        return found
+
+    def left_out_mean(self, targets: Floats) -> Floats:
+        from scipy.linalg import cho_solve
+
+        inverse = cho_solve(self._factor, np.eye(len(targets)), check_finite=False)
+        found: Floats = targets - self._weights / np.diag(inverse)
         return found
 
     def mean_and_variance(self, features: Features) -> tuple[Floats, Floats]:

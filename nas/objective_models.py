@@ -52,6 +52,18 @@ class Predictor:
             mean = self.process.mean(features)
         return mean if self.trend is None else self.scale * np.exp(mean + self.trend.log(features.totals))
 
+    def hoped(self, features: Features, sign: float, *, deviations: float, quantile: float) -> Floats:
+        """The best value to reckon with, (M,); `sign` is 1 where larger is better, -1 where smaller is.
+
+        The expected one, bettered by some standard deviations or by a quantile of the errors that the model
+        makes of what it was fitted to, each left out in turn, whichever is more.
+        """
+        mean, deviation = self.process.mean_and_deviation(features)
+        errors = np.sort(sign * self.process.left_out_errors())
+        margin = errors[min(int(np.ceil(quantile * (len(errors) + 1))), len(errors)) - 1]
+        best: Floats = mean + sign * np.maximum(deviations * deviation, margin)
+        return best if self.trend is None else self.scale * np.exp(best + self.trend.log(features.totals))
+
     def probability_below(self, features: Features, bound: float) -> Floats:
         """The probability that the value is at most `bound`. (M,)"""
         from scipy.stats import norm
@@ -85,7 +97,10 @@ class ObjectiveModels:
         values: Sequence[Mapping[str, float]],
         features: NetworkFeatures,
     ) -> "ObjectiveModels":
-        """Fit what was measured of the networks `genes`, (N, G); each of `values` has all objectives."""
+        """Fit to what was measured of the networks `genes`, (N, G); each of `values` may lack some.
+
+        What fewer than two networks have is not modelled.
+        """
         known = features(genes)
         measured = [bound for bound in bounds if bound.name not in COST_NAMES]
         wanted = {objective.name: objective.direction == "minimize" for objective in objectives}
@@ -101,14 +116,19 @@ class ObjectiveModels:
         )
 
     def losses(self, genes: Genes, *, optimism: float = 0.0) -> Floats:
-        """(N, K) losses (smaller is better), bettered by `optimism` standard deviations."""
+        """(N, K) losses (smaller is better), bettered by `optimism` standard deviations.
+
+        Of an objective without a model all are 0: it decides nothing.
+        """
         features, costs = self.features(genes), self.space.costs(genes)
         losses = np.empty((len(genes), len(self.objectives)))
         for column, objective in enumerate(self.objectives):
             if objective.name in COST_NAMES:
                 values = getattr(costs, objective.name).astype(np.float64)
-            else:
+            elif objective.name in self.predictors:
                 values = self.predictors[objective.name].value(features, -objective.sign * optimism)
+            else:
+                values = np.zeros(len(genes))
             losses[:, column] = objective.sign * values
         return losses
 
@@ -124,3 +144,8 @@ class ObjectiveModels:
                 below = predictor.probability_below(features, bound.value)
                 probability *= below if bound.sign == "<=" else 1.0 - below
         return probability
+
+    def doubts(self, genes: Genes) -> Floats:
+        """(N,) 0 where the bounds are more likely kept than not; else the probability that one is broken."""
+        feasibility = self.feasibility(genes)
+        return np.where(feasibility >= 0.5, 0.0, 1.0 - feasibility)

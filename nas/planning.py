@@ -13,14 +13,8 @@ import numpy as np
 from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
 from nas.errors import ConfigError
 from nas.evaluations import Evaluations
-from nas.objectives import (
-    Bound,
-    estimated_bounds,
-    estimated_objectives,
-    parse_bounds,
-    parse_objectives,
-    with_limits,
-)
+from nas.goal import Goal, goal_of
+from nas.objectives import with_limits
 from nas.strategies.registry import check_strategy
 from proxies.estimates import (
     describe_estimated,
@@ -39,7 +33,6 @@ from proxies.hardware import (
     timing_settings,
 )
 from proxies.records import Outcome, TimingSettings
-from results.pareto import Objective
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
 from search_spaces.space_document import load_space
@@ -66,8 +59,7 @@ class SearchPlan:
     task: "Task"
     task_fingerprint: str
     task_seeds: tuple[int, ...]
-    objectives: tuple[Objective, ...]
-    bounds: tuple[Bound, ...]
+    goal: Goal
     workers: int
     estimated: HardwareProfile | None = None
 
@@ -115,7 +107,7 @@ class SearchPlan:
             timing=self.timing,
             task_fingerprint=self.task_fingerprint,
             seeds=self.task_seeds,
-            bounds=self.bounds,
+            bounds=self.goal.bounds,
             estimate=None if self.estimated is None else self.estimate,
         )
 
@@ -124,7 +116,7 @@ class SearchPlan:
         return {
             "schema": RUN_SCHEMA,
             "config": self.config.model_dump(mode="json"),
-            "objectives": [str(objective) for objective in self.objectives],
+            "objectives": [str(objective) for objective in self.goal.objectives],
             "jobs_per_candidate": {
                 "time" if self.estimated is None else "estimate": 1,
                 "train": len(self.task_seeds),
@@ -168,12 +160,10 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         check_strategy(config.strategy)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    objectives = parse_objectives(config.objectives)
-    bounds = parse_bounds(config.limits)
-    if estimated is not None:
-        objectives, bounds = estimated_objectives(objectives), estimated_bounds(bounds)
-    space = with_limits(space or load_space(config.space), bounds)
+    goal = goal_of(config)
+    space = with_limits(space or load_space(config.space), goal.bounds)
     task = task or named_task(config, space, hardware)
+    goal = goal_of(config, task_reward=getattr(task, "reward", None))
     fingerprint = task.fingerprint()
     return SearchPlan(
         config=_with_budget(config, task),
@@ -182,8 +172,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         task=task,
         task_fingerprint=fingerprint,
         task_seeds=tuple(getattr(task, "seeds", (0,))),
-        objectives=objectives,
-        bounds=bounds,
+        goal=goal,
         workers=config.workers or default_workers(hardware),
         estimated=estimated,
     )

@@ -7,11 +7,11 @@ follow from digests, and genotypes wait until somebody asks for them.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
-from nas.evaluations import Evaluations, values_of
+from nas.evaluations import Evaluations, ending_of, evaluation_of, values_of
 from nas.objectives import broken_bound
-from nas.strategies.protocol import Evaluation
+from nas.strategies.protocol import Ending, Evaluation
 from proxies.records import Outcome, keys_like
 from results.entries import Candidate
 from results.ledger import Ledger
@@ -38,11 +38,15 @@ class Settled:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """Looks up how candidates ended. Reads the ledger when it is first asked; outcomes lack their details."""
+    """Looks up how candidates ended. Reads the ledger when it is first asked.
+
+    Outcomes lack their details, unless learning curves are asked for.
+    """
 
     ledger: Ledger
     space: Space
     evaluations: Evaluations
+    with_curves: bool = False
     _keys: dict[str, tuple[Key, list[Key]]] = field(default_factory=dict)
 
     def settled(self, candidate: Candidate) -> Settled | None:
@@ -57,28 +61,25 @@ class Recovery:
         if timed is None:
             return None
         if timed.status not in MEASURED:
-            return self._of(candidate, (timed,), is_measured=False)
+            return self._of(candidate, (timed,), "failed")
         if self.evaluations.bounds and self._is_refused(candidate, timed):
-            is_filed = candidate.digest in self._refused
-            return self._of(candidate, (timed,), is_measured=False) if is_filed else None
+            is_filed = candidate.digest in self._decided["limit"]
+            return self._of(candidate, (timed,), "refused") if is_filed else None
         keys = [key(candidate.digest) for key in train_keys]
         trained = [self._outcomes[key] for key in keys if key in self._outcomes]
-        is_measured = all(outcome.status in MEASURED for outcome in trained)
-        if is_measured and len(trained) < len(keys):
+        if not trained and candidate.digest in self._decided["gate"]:
+            return self._of(candidate, (timed,), "gated")
+        ending = ending_of(trained)
+        if ending == "complete" and len(trained) < len(keys):
             return None
-        return self._of(candidate, (timed, *trained), is_measured=is_measured)
+        return self._of(candidate, (timed, *trained), ending)
 
     def _is_refused(self, candidate: Candidate, timed: Outcome) -> bool:
         return broken_bound(self.evaluations.bounds, values_of(candidate, [timed])) is not None
 
-    def _of(self, candidate: Candidate, outcomes: tuple[Outcome, ...], *, is_measured: bool) -> Settled:
-        evaluation = Evaluation(
-            index=candidate.proposal_index,
-            genes=lambda: self._genes(candidate),
-            digest=candidate.digest,
-            values=values_of(candidate, outcomes) if is_measured else {},
-            is_provisional=any(outcome.status == "unstable" for outcome in outcomes),
-        )
+    def _of(self, candidate: Candidate, outcomes: tuple[Outcome, ...], ending: Ending) -> Settled:
+        genes = partial(self._genes, candidate)
+        evaluation = evaluation_of(candidate, genes, outcomes, ending, with_curve=self.with_curves)
         return Settled(evaluation=evaluation, outcomes=outcomes)
 
     def _keys_of(self, candidate: Candidate) -> tuple[Key, list[Key]]:
@@ -95,11 +96,15 @@ class Recovery:
 
     @cached_property
     def _outcomes(self) -> Mapping[str, Outcome]:
-        return {outcome.key: outcome for outcome in self.ledger.outcomes(with_details=False)}
+        return {outcome.key: outcome for outcome in self.ledger.outcomes(with_details=self.with_curves)}
 
     @cached_property
-    def _refused(self) -> frozenset[str]:
-        return frozenset(each.digest for each in self.ledger.decisions() if each.kind == "limit")
+    def _decided(self) -> Mapping[str, frozenset[str]]:
+        decisions = self.ledger.decisions()
+        return {
+            kind: frozenset(each.digest for each in decisions if each.kind == kind)
+            for kind in ("limit", "gate")
+        }
 
 
 def _architecture(candidate: Candidate) -> Architecture:

@@ -78,5 +78,3 @@ def mnasnet_hard(cost: str, target: float) -> TargetReward:
 
 
 EFFICIENTNETV2_REWARD = WeightedProduct()
-ESTIMATED_REWARD = WeightedProduct(exponents=(("estimated_step_ms", -0.07), ("params", -0.05)))
-"""The same where step times were estimated: their unit cancels in a ranking, so the form holds."""

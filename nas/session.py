@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.evaluations import Budget, Evaluations, values_of
+from nas.evaluations import Budget, Evaluations, ending_of, evaluation_of, learning_curve, values_of
 from nas.executors.protocol import Executor
 from nas.failure_budget import FailureBudget
+from nas.gate import Gate
+from nas.halving import EarlyStopping
 from nas.interruption import Interruption
 from nas.objectives import broken_bound
 from nas.progress import Progress, ProgressEvent
@@ -23,7 +25,7 @@ from nas.recovery import Recovery, Settled
 from nas.reuse import Reuse
 from nas.run_scale import RunScale
 from nas.standing import Standing
-from nas.strategies.protocol import Evaluation, Strategy
+from nas.strategies.protocol import Ending, Evaluation, Strategy
 from proxies.records import Outcome, Partial, TimeJob, TrainJob
 from proxies.spool import Spool
 from results.entries import Candidate, without_collection
@@ -31,7 +33,7 @@ from results.ledger import Ledger
 from results.pareto import Objective, non_dominated
 from search_spaces.architecture import Architecture, cost
 from search_spaces.document import architecture_from_document
-from search_spaces.space import Space
+from search_spaces.space import Genes, Space
 
 MAX_REPEATS = 200
 """How often a strategy is asked again for a proposal that is not known yet."""
@@ -45,12 +47,18 @@ class _Open:
 
     candidate: Candidate
     arch: Architecture
-    waiting: set[str] = field(default_factory=set)
+    genes: Genes
+    waiting: dict[str, TimeJob | TrainJob] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
+    """What is known of it since it was timed."""
 
 
 @dataclass(slots=True)
 class Session:
-    """One search, from its first proposal to its last outcome. `clock` is monotonic, in seconds."""
+    """One search, from its first proposal to its last outcome. `clock` is monotonic, in seconds.
+
+    `earlier` is what earlier runs found; the strategy is told it first.
+    """
 
     space: Space
     strategy: Strategy
@@ -65,11 +73,15 @@ class Session:
     lag: int
     reuse: Reuse
     progress: Progress
+    gate: Gate | None = None
+    early_stopping: EarlyStopping | None = None
+    earlier: Sequence[Evaluation] = ()
     interruption: Interruption = field(default_factory=Interruption)
     clock: Callable[[], float] = time.monotonic
     _open: dict[int, _Open] = field(default_factory=dict)
     _settled: dict[int, Evaluation] = field(default_factory=dict)
     _digests: set[str] = field(default_factory=set)
+    _gated: set[str] = field(default_factory=set)
     _told: int = 0
     _proposed: int = 0
     _is_exhausted: bool = False
@@ -93,6 +105,8 @@ class Session:
             ExecutorError, ResultsError: the place where jobs run, or the ledger, is gone; resume later.
         """
         self._started = self.clock()
+        for evaluation in self.earlier:
+            self.strategy.tell(evaluation)
         self._recover()
         self._report()
         while True:
@@ -142,7 +156,7 @@ class Session:
     def _start(self, candidate: Candidate, arch: Architecture) -> None:
         self._proposed = candidate.proposal_index + 1
         self._digests.add(candidate.digest)
-        self._open[candidate.proposal_index] = _Open(candidate, arch)
+        self._open[candidate.proposal_index] = _Open(candidate, arch, self.space.encode(arch))
         self._advance(candidate.proposal_index)
 
     def _advance(self, index: int) -> None:
@@ -152,17 +166,21 @@ class Session:
         if timed is None:
             return
         if timed[0].status not in {"ok", "unstable"}:
-            self._settle(index, timed)
+            self._settle(index, timed, "failed")
             return
-        values = values_of(current.candidate, timed)
-        refusal = broken_bound(self.evaluations.bounds, values)
+        current.values = values_of(current.candidate, timed)
+        refusal = broken_bound(self.evaluations.bounds, current.values)
         if refusal is not None:
             self.ledger.decide(current.candidate.digest, "limit", refusal)
-            self._settle(index, timed, refused=True)
+            self._settle(index, timed, "refused")
             return
-        trained = self._outcome_of(self.evaluations.train_jobs(current.candidate), current)
+        trained = self._outcome_of(
+            self.evaluations.train_jobs(current.candidate), current, may_begin=self._passes_gate
+        )
         if trained is not None:
-            self._settle(index, [*timed, *trained])
+            self._settle(index, [*timed, *trained], ending_of(trained))
+        elif current.candidate.digest in self._gated:
+            self._settle(index, timed, "gated")
 
     def _timed(self, current: _Open) -> list[Outcome] | None:
         """The outcome that says how long a step takes; None while it is being measured."""
@@ -172,10 +190,34 @@ class Session:
         self.ledger.record(estimated)
         return [estimated]
 
-    def _outcome_of(self, jobs: Sequence[TimeJob | TrainJob], current: _Open) -> list[Outcome] | None:
+    def _passes_gate(self, current: _Open) -> bool:
+        """Whether a candidate is worth training, which is asked once: the answer stays on record."""
+        digest = current.candidate.digest
+        if digest not in self._gated and self.gate is not None:
+            reason = self.gate.refuses(
+                current.genes,
+                current.values,
+                [evaluation for evaluation in self.evaluations_so_far() if evaluation.is_complete],
+            )
+            if reason is not None:
+                self.ledger.decide(digest, "gate", reason)
+                self._gated.add(digest)
+        return digest not in self._gated
+
+    def evaluations_so_far(self) -> list[Evaluation]:
+        """What earlier runs and this one have found, in the order of proposal."""
+        return [*self.earlier, *(self._settled[index] for index in sorted(self._settled))]
+
+    def _outcome_of(
+        self,
+        jobs: Sequence[TimeJob | TrainJob],
+        current: _Open,
+        may_begin: Callable[[_Open], bool] = lambda _: True,
+    ) -> list[Outcome] | None:
         """The outcomes of all jobs, from the ledger or another run; None once missing ones are submitted.
 
-        The first failure is enough: what is missing beside it is not run.
+        The first failure is enough: what is missing beside it is not run. Of jobs of which none has ended
+        or been submitted, `may_begin` says whether they are to be.
         """
         outcomes, missing = [], []
         for job in jobs:
@@ -189,25 +231,22 @@ class Session:
                 outcomes.append(outcome)
         if not missing or any(outcome.status not in {"ok", "unstable"} for outcome in outcomes):
             return outcomes
+        if not outcomes and not current.waiting and not may_begin(current):
+            return None
         for job in missing:
             if job.key not in current.waiting:
-                current.waiting.add(job.key)
+                current.waiting[job.key] = job
                 self._submit(job)
         return None
 
-    def _settle(self, index: int, outcomes: Sequence[Outcome], *, refused: bool = False) -> None:
+    def _settle(self, index: int, outcomes: Sequence[Outcome], ending: Ending) -> None:
         current = self._open.pop(index)
-        failed = any(outcome.status not in {"ok", "unstable"} for outcome in outcomes)
-        values = {} if failed or refused else values_of(current.candidate, outcomes)
-        self._settled[index] = Evaluation(
-            index=index,
-            genes=self.space.encode(current.arch),
-            digest=current.candidate.digest,
-            values=values,
-            is_provisional=any(outcome.status == "unstable" for outcome in outcomes),
+        evaluation = evaluation_of(
+            current.candidate, current.genes, outcomes, ending, with_curve=self.early_stopping is not None
         )
-        if values and not self._is_recovering:  # after it, at once: each is compared with the whole front
-            self._standing.add(values)
+        self._settled[index] = evaluation
+        if evaluation.is_complete and not self._is_recovering:  # after it, at once: see `Standing.extend`
+            self._standing.add(evaluation.values)
         try:
             self._failures.settle(outcomes, is_new=not self._is_recovering)
         finally:
@@ -236,6 +275,8 @@ class Session:
             for event in self._ended(self.executor.wait(LISTEN_SECONDS)):
                 if isinstance(event, Outcome):
                     self._file(event)
+                else:
+                    self._consider(event)
         raise KeyboardInterrupt
 
     def _ended(self, events: Sequence[Outcome | Partial]) -> Sequence[Outcome | Partial]:
@@ -250,18 +291,45 @@ class Session:
         """File what has happened, then go on with the candidates it belongs to."""
         for event in events:
             if isinstance(event, Partial):
+                self._consider(event)
                 continue
             self._file(event)
             for index, current in list(self._open.items()):
-                if event.key in current.waiting:
-                    current.waiting.discard(event.key)
-                    if not current.waiting:
-                        self._advance(index)
+                if current.waiting.pop(event.key, None) is not None and not current.waiting:
+                    self._advance(index)
 
     def _file(self, outcome: Outcome) -> None:
         self.ledger.record(outcome)
         self.spool.remove(outcome.key)
         self._scale.learn(outcome)
+
+    def _consider(self, report: Partial) -> None:
+        """Let a training that has reported go on, or stop it and the candidate's others."""
+        if self.early_stopping is None:
+            return
+        for current in self._open.values():
+            job = current.waiting.get(report.key)
+            if isinstance(job, TrainJob):
+                values = {**current.values, **report.metrics}
+                reason = self.early_stopping.judge(report.key, job.seed, report.step, values)
+                if reason is not None:
+                    self.ledger.decide(current.candidate.digest, "halving", reason)
+                    for key in current.waiting:
+                        self.executor.stop(key)
+                    return
+        self.executor.go_on(report.key)
+
+    def _remember_rungs(self) -> None:
+        """Enter the rungs that trainings have passed before this session."""
+        if self.early_stopping is None:
+            return
+        known = {each.digest: each.values for each in self._settled.values()}
+        known |= {each.candidate.digest: each.values for each in self._open.values()}
+        for candidate in self.ledger.candidates():
+            for job in self.evaluations.train_jobs(candidate):
+                outcome = self.ledger.find(job.key)
+                for step, metrics in learning_curve(outcome) if outcome is not None else ():
+                    self.early_stopping.judge(job.key, job.seed, step, {**known[candidate.digest], **metrics})
 
     def _recover(self) -> None:
         """Take in what an earlier session left: outcomes in the spool, candidates in the ledger."""
@@ -270,7 +338,13 @@ class Session:
         for outcome in self.ledger.first_timings():
             self._scale.learn(outcome)
         self._is_recovering = True
-        recovery = Recovery(ledger=self.ledger, space=self.space, evaluations=self.evaluations)
+        self._gated = {each.digest for each in self.ledger.decisions() if each.kind == "gate"}
+        recovery = Recovery(
+            ledger=self.ledger,
+            space=self.space,
+            evaluations=self.evaluations,
+            with_curves=self.early_stopping is not None,
+        )
         with without_collection():
             for candidate in self.ledger.candidates():
                 settled = recovery.settled(candidate)
@@ -278,7 +352,8 @@ class Session:
                     self._start(candidate, architecture_from_document(candidate.architecture))
                 else:
                     self._take_in(candidate, settled)
-        self._standing.extend([each.values for each in self._settled.values() if each.is_measured])
+        self._standing.extend([each.values for each in self._settled.values() if each.is_complete])
+        self._remember_rungs()
         self._is_recovering = False
 
     def _take_in(self, candidate: Candidate, settled: Settled) -> None:
@@ -292,7 +367,7 @@ class Session:
         """Time the members of the front once more: the best of many noisy times is too good to be true."""
         if self.evaluations.estimate is not None:  # nothing was measured, and an estimate does not scatter
             return
-        measured = [evaluation for evaluation in self._settled.values() if evaluation.is_measured]
+        measured = [evaluation for evaluation in self._settled.values() if evaluation.is_complete]
         front = non_dominated([evaluation.values for evaluation in measured], self.objectives)
         candidates = {candidate.digest: candidate for candidate in self.ledger.candidates()}
         waiting = set()

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import ConfigError
+from nas.goal import reward_of
 from nas.oracle import ModelOracle, Oracle, TableOracle
-from nas.reward import WeightedProduct
 from nas.strategies.protocol import Evaluation
 from nas.strategies.registry import StrategyInputs, check_strategy, make_strategy
 from results.pareto import Objective
@@ -25,8 +25,6 @@ Floats = npt.NDArray[np.float64]
 MAX_REPEATS = 200
 EVERY = 50
 LEVEL = 0.95
-COST_EXPONENTS = (-0.07, -0.05)
-"""Of the minimised objectives, in the reward that strategies of one objective climb; further: the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +115,7 @@ def replay(oracle: Oracle, plan: BenchPlan, strategy_name: str, seed: int) -> Tr
         strategy_name,
         StrategyInputs(
             space=space,
-            reward=_reward(plan.objectives),
+            reward=reward_of(plan.objectives),
             budget=plan.budget,
             objectives=plan.objectives,
             parallel=plan.parallel,
@@ -215,16 +213,6 @@ def _nearest_row(
         if digest not in known and values is not None:
             return oracle.genes[row].copy(), digest, values
     return None
-
-
-def _reward(objectives: Sequence[Objective]) -> WeightedProduct:
-    """The product of the maximised objective and of the others to small negative powers."""
-    gains = [objective.name for objective in objectives if objective.direction == "maximize"]
-    costs = [objective.name for objective in objectives if objective.direction == "minimize"]
-    exponents = [COST_EXPONENTS[min(index, len(COST_EXPONENTS) - 1)] for index in range(len(costs))]
-    return WeightedProduct(
-        gain=gains[0] if gains else None, exponents=tuple(zip(costs, exponents, strict=True))
-    )
 
 
 def _noisy(oracle: Oracle, plan: BenchPlan, name: str, value: float, digest: str, seed: int) -> float:

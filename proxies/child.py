@@ -42,9 +42,9 @@ class Assignment(Spec):
 class JobServer:
     """Serves jobs one after the other until the channel closes.
 
-    Hears `job` (an Assignment) and `stop` (a key). Says `ready` once, and for each job `started` when it
-    has its device, `partial`s, and one `outcome`. An outcome that measured something is in the spool when
-    it is said; failures are stored by the guard, which knows more about them.
+    Hears `job` (an Assignment), `stop` and `go` (a key). Says `ready` once, and for each job `started`
+    when it has its device, `partial`s, and one `outcome`. An outcome that measured something is in the
+    spool when it is said; failures are stored by the guard, which knows more about them.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class JobServer:
         self._runner: JobRunner | None = None
         self._spool = Spool(directory=settings.spool) if settings.spool is not None else None
         self._stopped: set[str] = set()
+        self._may_go_on = False
 
     def serve(self) -> None:
         """Returns when the other side is gone."""
@@ -110,9 +111,17 @@ class JobServer:
         return self._runner
 
     def report(self, job: TimeJob | TrainJob, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Pass on an interim report, and what has been heard meanwhile."""
+        """Pass on an interim report, and what has been heard meanwhile or within the time for a verdict."""
+        self._may_go_on = False
         self._say("partial", Partial(key=job.key, step=step, metrics=dict(metrics)).model_dump_json())
         self._hear()
+        deadline = self._clock() + self._settings.verdict_seconds
+        while not (self._may_go_on or job.key in self._stopped or self._channel.is_closed):
+            left = deadline - self._clock()
+            if left <= 0:
+                break
+            wait_for([self._channel], left)
+            self._hear()
         return "stop" if job.key in self._stopped else "continue"
 
     def _hear(self) -> list[Assignment]:
@@ -120,6 +129,8 @@ class JobServer:
         for message in self._channel.receive():
             if message.word == "stop":
                 self._stopped.add(json.loads(message.body))
+            elif message.word == "go":
+                self._may_go_on = True
             else:
                 assignments.append(Assignment.model_validate_json(message.body))
         return assignments

@@ -60,7 +60,8 @@ class GuardPlan:
 class Guard:
     """Keeps `num_workers` workers and a warm spare, and makes exactly one outcome of every job.
 
-    Hears `submit` (a job), `stop` (a key) and `close`; says `partial`, `outcome` and, once, `broken`.
+    Hears `submit` (a job), `stop` and `go` (a key), and `close`; says `partial`, `outcome` and, once,
+    `broken`.
     """
 
     def __init__(
@@ -188,6 +189,8 @@ class Guard:
                 self._queue.append(_JOB.validate_json(message.body))
             elif message.word == "stop":
                 self._stop(json.loads(message.body))
+            elif message.word == "go":
+                self._let_go_on(json.loads(message.body))
             elif message.word == "close":
                 self._is_over = True
         self._is_over = self._is_over or self._search.is_closed
@@ -200,6 +203,11 @@ class Guard:
             if worker.job is not None and worker.job.key == key and not worker.was_stopped:
                 worker.was_stopped = True
                 worker.channel.send("stop", json.dumps(key))
+
+    def _let_go_on(self, key: str) -> None:
+        for worker in self._workers:
+            if worker.job is not None and worker.job.key == key:
+                worker.channel.send("go", json.dumps(key))
 
     def _attend(self, worker: Worker) -> None:
         """Take what a worker has said, then see whether it has ended: its last words come first."""

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 TASK_FOLDER = Path(__file__).with_name("tasks")
 Factor = Annotated[float, Field(gt=0.0, le=1.0)]
-RewardName = Literal["effnetv2"]
 
 
 class UnknownTaskError(ValueError):
@@ -76,7 +75,7 @@ class TaskDocument(Spec):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     holdout: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     max_candidates: Annotated[int, Field(ge=1)] | None = None
-    reward: RewardName = "effnetv2"
+    reward: Annotated[str, Field(min_length=1)] = "effnetv2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +99,11 @@ class ProxyTask:
     def max_candidates(self) -> int | None:
         """How many candidates a search on this task evaluates unless told; None: the search's default."""
         return self.document.max_candidates
+
+    @property
+    def reward(self) -> str:
+        """What a strategy of one objective climbs in a search on this task; see `nas.goal.parse_reward`."""
+        return self.document.reward
 
     def fingerprint(self) -> str:
         """sha256 of all that decides a result: data, recipe, sizes, dropout, version of torch."""

@@ -36,7 +36,8 @@ class WorkerSettings:
     `timeout_seconds` counts from when a job starts working, its device lock held. `memory_limit_bytes` is
     what a job may add to an idle worker: address space on a CPU, resident memory where drivers map
     terabytes. None means no limit. `baselines` holds the reference's times; None means the user's cache.
-    `preload` names modules that every worker has from its start.
+    `preload` names modules that every worker has from its start. After each report a training waits up to
+    `verdict_seconds` to hear whether it goes on.
     `runner` takes the place of the real work in tests and benchmarks.
     """
 
@@ -45,6 +46,7 @@ class WorkerSettings:
     threads: int = 1
     allow_plugins: bool = False
     timeout_seconds: float | None = None
+    verdict_seconds: float = 0.0
     memory_limit_bytes: int | None = None
     max_jobs: int = 50
     max_growth_bytes: int = GIB

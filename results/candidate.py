@@ -146,6 +146,8 @@ def _status(
     outcomes: list[Outcome], decision: SkipDecision | None, jobs: Mapping[str, int]
 ) -> tuple[CandidateStatus, str | None]:
     for outcome in outcomes:
+        if outcome.status == "stopped" and decision is not None:
+            return outcome.status, decision.reason
         if outcome.status in _NOT_MEASURED:
             return outcome.status, outcome.reason
     kinds = [outcome.kind for outcome in outcomes]

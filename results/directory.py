@@ -35,7 +35,6 @@ ROOT = Path("runs")
 CONFIG_NAME = "run.yaml"
 LEDGER_NAME = "ledger.sqlite"
 LOCK_NAME = "lock"
-LOG_NAME = "log.jsonl"
 LATEST = "latest"
 LOG_NAME = "log.jsonl"
 

@@ -227,8 +227,10 @@ class Run:
         """The result of a search as plain JSON.
 
         `evaluated` counts candidates whose evaluation has ended, `failed` those among them that broke
-        (error, oom, timeout, diverged). Members with `provisional: true` have an uncertain step time.
-        `estimated` is there, and true, where step times were estimated, and with them the hypervolume.
+        (error, oom, timeout, diverged), `stopped` those whose training was ended early; `gated` ones were
+        timed and not trained, and are not evaluated. Members with `provisional: true` have an uncertain
+        step time. `estimated` is there, and true, where step times were estimated, and with them the
+        hypervolume.
         """
         statuses = [result.status for result in self.results]
         return {
@@ -236,6 +238,8 @@ class Run:
             **({"estimated": True} if self.is_estimated else {}),
             "evaluated": sum(status not in ("pending", "skipped", "infeasible") for status in statuses),
             "failed": sum(status in FAILED for status in statuses),
+            "gated": statuses.count("skipped"),
+            "stopped": statuses.count("stopped"),
             "front": [member_summary(result) for result in self.pareto()],
             "hypervolume": self.hypervolume(),
             "wall_seconds": self.wall_seconds,

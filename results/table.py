@@ -14,12 +14,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from search_spaces.space import Genes, Space
+
+if TYPE_CHECKING:
+    from results.run import Run
 
 RATE = re.compile(r"_per_second(?=_|$)")
 """What names a rate, at the end or before a device: `images_per_second`, `images_per_second_a100`."""
@@ -129,6 +132,31 @@ def read_table(path: str | Path, space: Space, *, drop: Sequence[str] = ()) -> T
     places = {gene.column for gene in space.genes}
     measured = {name: cells for name, cells in texts.items() if name not in places}
     return _without(Table(path=path, genes=genes, texts=measured), drop)
+
+
+def table_of_run(run: "Run", space: Space, *, drop: Sequence[str] = ()) -> Table:
+    """What a run has measured, as a table: its members of `space`, with accuracy, step time and all else.
+
+    Raises:
+        TableError: none of its candidates is a member of `space`, or a condition that is none.
+    """
+    from search_spaces.document import architecture_from_document
+
+    rows = [each for each in run.candidates() if each.is_measured]
+    archs = [architecture_from_document(each.architecture) for each in rows]
+    members = [(each, arch) for each, arch in zip(rows, archs, strict=True) if space.contains(arch)]
+    if not members:
+        raise TableError(
+            f"{run.path}: none of its {len(rows)} measured candidates is a member of {space.name}; "
+            "name the run's space"
+        )
+    names = dict.fromkeys(name for each, _ in members for name in each.metrics)
+    texts = {
+        name: tuple("" if (value := each.value(name)) is None else repr(value) for each, _ in members)
+        for name in names
+    }
+    genes = np.stack([space.encode(arch) for _, arch in members])
+    return _without(Table(path=run.path, genes=genes, texts=texts), drop)
 
 
 def _check_shape(path: Path, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from nas.deploy.subjects import Choices, Subject, best_of_front, find_source, subjects
 from nas.errors import ExportError
+from nas.reward import Reward
 from results.export import architecture_text
 from results.filesystem import write_atomically
 from results.run import Run
@@ -28,6 +29,7 @@ def export(
     *,
     out: str | Path,
     top: int | None = None,
+    reward: Reward | str | None = None,
     format: Format = "yaml",  # noqa: A002 -- what the command line calls it
     weights: str | Path | None = None,
     untrained: bool = False,
@@ -36,8 +38,9 @@ def export(
 ) -> list[Path]:
     """Write networks into the folder `out`; returns the files.
 
-    `source` is a run, whose front leaves, best reward first, at most `top` members; or an architecture; or a
-    file of weights that names its architecture, or the directory of a training, whose best weights leave.
+    `source` is a run, whose front leaves, at most `top` members, best first by `reward` (by default the one
+    that the run climbed); or an architecture; or a file of weights that names its architecture, or the
+    directory of a training, whose best weights leave.
 
         yaml         the architecture document; of a run with provenance and measurements
         torch        a Python module that needs PyTorch alone, and beside it its weights where there are any
@@ -53,6 +56,7 @@ def export(
     Raises:
         ExportError: an unknown format, weights that are not there, or a network that a form cannot express.
         OnnxMissingError: the extra `export` is not installed.
+        ConfigError: no such reward.
         RunError, LedgerError, DocumentError, WeightsError: `source` or `weights` cannot be read.
         RunWriteError: a file cannot be written.
     """
@@ -63,6 +67,7 @@ def export(
         untrained=untrained,
         num_classes=num_classes,
         resolution=resolution,
+        reward=reward,
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def export(
     if isinstance(found, Run) and format == "yaml":
         return [
             _write_text(folder / f"{found.name}-{member.id}.yaml", architecture_text(member, found))
-            for member in best_of_front(found, top)
+            for member in best_of_front(found, top, reward)
         ]
     return [file for each in subjects(source, found, top, choices) for file in _write(each, format, folder)]
 

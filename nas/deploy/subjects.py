@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import ExportError
-from nas.reward import EFFICIENTNETV2_REWARD, ESTIMATED_REWARD
+from nas.ranking import rank, reward_of_run
+from nas.reward import Reward
 from results.candidate import CandidateResult
 from results.errors import RunError
 from results.run import Run, find_run, load_run
@@ -32,6 +33,7 @@ class Choices:
     untrained: bool = False
     num_classes: int | None = None
     resolution: int | None = None
+    reward: Reward | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,27 +95,13 @@ def subjects(
         raise ExportError(
             f"weights are one network's; give them with its YAML file, not with run {found.name}"
         )
-    for member in best_of_front(found, top):
+    for member in best_of_front(found, top, choices.reward):
         yield _member(found, member, choices)
 
 
-def best_of_front(run: Run, top: int | None) -> list[CandidateResult]:
-    """The members of a run's front, best reward first, at most `top`."""
-    front = run.pareto()
-    rewards = {
-        member.id: (ESTIMATED_REWARD if member.is_estimated else EFFICIENTNETV2_REWARD)(
-            dict(_numbers(member))
-        )
-        for member in front
-    }
-    return sorted(front, key=lambda member: -(rewards[member.id] or 0.0))[:top]
-
-
-def _numbers(member: CandidateResult) -> Iterator[tuple[str, float]]:
-    for name in ("accuracy", "step_ms", "estimated_step_ms", "params", "macs"):
-        value = member.value(name)
-        if value is not None:
-            yield name, float(value)
+def best_of_front(run: Run, top: int | None, reward: Reward | str | None = None) -> list[CandidateResult]:
+    """The members of a run's front, best first by `reward` or by what the run climbed, at most `top`."""
+    return [member for member, _ in rank(run.pareto(), reward or reward_of_run(run))][:top]
 
 
 def _member(run: Run, member: CandidateResult, choices: Choices) -> Subject:

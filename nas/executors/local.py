@@ -90,6 +90,11 @@ class LocalExecutor:
         if not self._is_closed:
             self._guard.send("stop", json.dumps(key))
 
+    def go_on(self, key: str) -> None:
+        """Let a training go on that waits for word; see `Executor`."""
+        if not self._is_closed:
+            self._guard.send("go", json.dumps(key))
+
     def wait(self, timeout_seconds: float | None = None) -> list[Outcome | Partial]:
         """What has happened; see `Executor`.
 

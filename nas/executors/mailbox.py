@@ -19,6 +19,10 @@ MAX_LOSSES = 1
 _JOB: TypeAdapter[TimeJob | TrainJob] = TypeAdapter(Job)
 
 
+Word = Literal["stop", "go"]
+"""What a search may say of a training that is running."""
+
+
 class Letter(NamedTuple):
     """Something that has happened: `stored` and `unstored` are outcomes (in the spool, or not yet).
 
@@ -48,7 +52,7 @@ class Mailbox:
         self._jobs: deque[Held] = deque()
         self._held: dict[str, Held] = {}
         self._losses: Counter[str] = Counter()
-        self._stopped: set[str] = set()
+        self._words: dict[str, Word] = {}
         self._letters: list[Letter] = []
         self._changed = asyncio.Condition()
 
@@ -64,9 +68,14 @@ class Mailbox:
             for job in [job for job in self._jobs if job.key == key]:
                 self._jobs.remove(job)
                 self._fail(job, "stopped", "told to stop before it began")
-            if any(job.key == key for job in self._held.values()):
-                self._stopped.add(key)
+            self._say(key, "stop")
             self._changed.notify_all()
+
+    async def go_on(self, key: str) -> None:
+        """The search lets a training go on that waits for word."""
+        async with self._changed:
+            if self._words.get(key) != "stop":
+                self._say(key, "go")
 
     async def collect(self, timeout_seconds: float) -> list[Letter]:
         """Everything that has happened, oldest first; empty when nothing did before the timeout."""
@@ -84,14 +93,22 @@ class Mailbox:
             self._held[trial] = self._jobs.popleft()
             return self._held[trial].body
 
-    async def exchange(self, trial: str, letters: Sequence[Letter]) -> list[str]:
-        """A worker tells what has happened to its job; it learns which of its jobs to stop."""
+    async def exchange(self, trial: str, letters: Sequence[Letter]) -> list[tuple[str, Word]]:
+        """A worker tells what has happened to its job; it learns what the search has said of that since.
+
+        To stop is said each time, to go on once.
+        """
         async with self._changed:
             for letter in letters:
                 self._receive(trial, Letter(*letter))
             self._changed.notify_all()
             job = self._held.get(trial)
-            return [job.key] if job is not None and job.key in self._stopped else []
+            if job is None or job.key not in self._words:
+                return []
+            word = self._words[job.key]
+            if word == "go":
+                del self._words[job.key]
+            return [(job.key, word)]
 
     async def lose(self, trial: str) -> None:
         """A worker is gone. Its job goes to another once; the second time it is to blame."""
@@ -110,8 +127,12 @@ class Mailbox:
             self._letters.append(letter)
         elif trial in self._held:  # what a worker says that was given up no longer counts
             if letter.word in ("stored", "unstored"):
-                self._stopped.discard(self._held.pop(trial).key)
+                self._words.pop(self._held.pop(trial).key, None)
             self._letters.append(letter)
+
+    def _say(self, key: str, word: Word) -> None:
+        if any(job.key == key for job in self._held.values()):
+            self._words[key] = word
 
     def _may_take(self) -> bool:
         return bool(self._jobs) and len(self._held) < self._num_workers

@@ -27,6 +27,13 @@ class Executor(Protocol):
     def stop(self, key: str) -> None:
         """Ask the training under `key` to end at its next report. Unknown keys are ignored."""
 
+    def go_on(self, key: str) -> None:
+        """Let the training under `key` go on, should it wait for word after its last report.
+
+        It waits where `WorkerSettings.verdict_seconds` says so, and no longer than that, so that one that is
+        to be stopped does not begin another epoch first.
+        """
+
     def close(self) -> None:
         """Stop everything and leave no process or temporary file behind. Safe to call twice."""
 

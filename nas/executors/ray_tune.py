@@ -129,6 +129,11 @@ class RayTuneExecutor:
         if not self._is_closing.is_set():
             self._mailbox.stop.remote(key)
 
+    def go_on(self, key: str) -> None:
+        """Let a training go on that waits for word; see `Executor`."""
+        if not self._is_closing.is_set():
+            self._mailbox.go_on.remote(key)
+
     def wait(self, timeout_seconds: float | None = None) -> list[Outcome | Partial]:
         """What has happened; see `Executor`.
 
@@ -275,8 +280,8 @@ class JobTrial(tune.Trainable):  # type: ignore[misc]
         deadline = time.monotonic() + SLICE_SECONDS
         while time.monotonic() < deadline:
             letters = [self._letter(event) for event in executor.wait(LISTEN_SECONDS)]
-            for key in ray.get(self._mailbox.exchange.remote(self.trial_id, letters)):
-                executor.stop(key)
+            for key, word in ray.get(self._mailbox.exchange.remote(self.trial_id, letters)):
+                (executor.stop if word == "stop" else executor.go_on)(key)
             if any(letter.word != "partial" for letter in letters):
                 self._has_job = False
                 return True

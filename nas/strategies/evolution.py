@@ -60,7 +60,7 @@ class RegularizedEvolution:
     def tell(self, evaluation: Evaluation) -> None:
         """Let a measured member join as the youngest; the oldest leaves a full population."""
         self._told += 1
-        fitness = self._reward(evaluation.values) if evaluation.is_measured else None
+        fitness = self._reward(evaluation.values) if evaluation.is_complete else None
         if fitness is not None:
             self._members.append((evaluation, fitness))
 

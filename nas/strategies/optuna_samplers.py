@@ -84,7 +84,7 @@ class OptunaStrategy:
 
         values = [evaluation.values.get(objective.name) for objective in self._objectives]
         sites = [gene.site for gene in self._space.genes]
-        self._study.sampler = self._make_sampler(evaluation.index)
+        self._study.sampler = self._make_sampler(evaluation.index % 2**31)
         self._study.enqueue_trial(
             {site: int(option) for site, option in zip(sites, evaluation.genes, strict=True) if option >= 0}
         )

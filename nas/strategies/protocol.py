@@ -2,11 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from search_spaces.space import Genes
+
+Ending = Literal["complete", "refused", "gated", "stopped", "failed"]
+"""How the evaluation of a candidate ended.
+
+    complete   everything was measured
+    refused    timed, and a measured limit is broken
+    gated      timed, and not worth training
+    stopped    its training was ended early
+    failed     something broke
+"""
 
 
 class DeferredGenes:
@@ -34,20 +44,24 @@ class DeferredGenes:
 class Evaluation:
     """What came of one proposal.
 
-    `values` holds the objectives and every other metric by name; it is empty where nothing was measured
-    (a failure, a refusal). `genes` are canonical. A provisional value missed its tolerance.
+    `values` holds what was measured and the exact costs, by name: all objectives of a complete one, what was
+    known when it ended of a refused, gated or stopped one, nothing of a failed one. `curve` is the accuracy
+    by step of its training, as far as that went. `genes` are canonical. A provisional value missed its
+    tolerance. Evaluations of earlier runs have a negative index.
     """
 
     index: int
     genes: DeferredGenes = field(default=DeferredGenes(), compare=False, repr=False)
     digest: str
     values: Mapping[str, float]
+    ending: Ending = "complete"
+    curve: Mapping[int, float] = field(default_factory=dict)
     is_provisional: bool = False
 
     @property
-    def is_measured(self) -> bool:
-        """Whether there is anything to learn from but the failure itself."""
-        return bool(self.values)
+    def is_complete(self) -> bool:
+        """Whether it may stand on a front; of others only single values count."""
+        return self.ending == "complete"
 
 
 class Strategy(Protocol):

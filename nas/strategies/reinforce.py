@@ -45,7 +45,7 @@ class Reinforce:
 
     def tell(self, evaluation: Evaluation) -> None:
         """Make the choices of a good network likelier, of a poor one less likely; failures teach nothing."""
-        reward = self._reward(evaluation.values) if evaluation.is_measured else None
+        reward = self._reward(evaluation.values) if evaluation.is_complete else None
         if reward is None:
             return
         self._rewards.append(reward)

@@ -1,6 +1,6 @@
 """Surrogate-assisted evolution, the default: children of the front, ranked by what is expected of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from nas.features import NetworkFeatures
 from nas.hypervolume_gain import HypervolumeGain, non_dominated_ranks
+from nas.learning_curves import with_extrapolated_accuracy
 from nas.objective_models import ObjectiveModels
 from nas.objectives import Bound
 from nas.strategies.protocol import Evaluation
@@ -17,15 +18,17 @@ from search_spaces.variation import Variation
 
 Floats = npt.NDArray[np.float64]
 
-GENERATIONS = 4
+HOPES = (0.0, 1.0, 0.0, 2.0)
+"""A generation each: children rank by the mean bettered by so many standard deviations."""
 CHILDREN = 400
 PARENTS = 80
 FINALISTS = 120
 CROSSOVER = 0.4
 MOST_CHANGES = 3
 SPREAD_SAMPLES = 64
-OPTIMISM = 0.25
-"""Finalists are valued at the mean bettered by this many standard deviations."""
+OPTIMISM = 1.0
+"""Finalists are valued at the mean bettered by this many standard deviations. With less a search settles near
+what it knows: networks that are truly better lie where the models expect too little of them."""
 FEWEST_TO_FIT = 4
 SPARE = 4
 """Proposals beyond two batches, for those that turn out to be known."""
@@ -42,8 +45,12 @@ class SurrogateEvolution:
     Gaussian process is fitted to every measured objective (costs are exact, and not predicted); a few
     generations of mutations and crossovers of the best known are ranked by the predictions; and of the
     finalists those are proposed, one after another, that add most to the hypervolume of the front, each
-    counted as found when the next is chosen, so that the proposals of one batch differ. A measured bound
-    multiplies a gain by the probability that it is kept.
+    counted as found when the next is chosen, so that the proposals of one batch differ.
+
+    Every model learns from whatever has its quantity: step times also from what was refused, gated or
+    stopped, and accuracies of stopped trainings are extrapolated (`nas.learning_curves`). What probably
+    breaks a measured bound ranks behind all that does not, and a gain counts with the probability that the
+    bounds are kept; until something has kept them that probability alone counts.
 
     Proposals are a function of the evaluations told and of how often it was asked since the last of them,
     so a resumed search goes on alike.
@@ -59,6 +66,8 @@ class SurrogateEvolution:
     parallel: int = 1
     seed: int = 0
     _told: list[Evaluation] = field(default_factory=list, init=False)
+    _own: int = field(default=0, init=False)
+    """How many of them are of this search, not of earlier ones."""
     _fitted: int = field(default=0, init=False)
     _asked: int = field(default=0, init=False)
     _batch: list[Genes] | None = field(default=None, init=False)
@@ -72,7 +81,7 @@ class SurrogateEvolution:
     def ask(self, rng: np.random.Generator) -> Genes:
         """A seed; a member far from those known; or the next of the batch that promises most."""
         self._asked += 1
-        number = len(self._told) + self._asked - 1
+        number = self._own + self._asked - 1
         if number < len(self.seeds):
             return self.seeds[number].copy()
         if not self._fitted:
@@ -87,19 +96,15 @@ class SurrogateEvolution:
     def tell(self, evaluation: Evaluation) -> None:
         """Learn; the models are fitted anew at the next proposal once a batch has come in."""
         self._told.append(evaluation)
+        self._own += evaluation.index >= 0
         self._asked = 0
         known = len(self._told)
         is_due = known >= self.initial and known - self._fitted >= self._batch_size(known)
-        if is_due and len(self._complete(known)) >= FEWEST_TO_FIT:
+        if is_due and sum(bool(each.values) for each in self._told) >= FEWEST_TO_FIT:
             self._fitted, self._batch = known, None
 
     def _batch_size(self, known: int) -> int:
         return max(self.parallel, min(known**2 // REFIT_SQUARE, known // REFIT_SHARE))
-
-    def _complete(self, count: int) -> list[Evaluation]:
-        """Those of the first `count` evaluations that have a value of every objective."""
-        names = [objective.name for objective in self.objectives]
-        return [each for each in self._told[:count] if all(name in each.values for name in names)]
 
     def _far_member(self, rng: np.random.Generator) -> Genes:
         """Of a few random members the one farthest from all that are known."""
@@ -113,46 +118,62 @@ class SurrogateEvolution:
 
     def _best_children(self) -> list[Genes]:
         """The next proposals, best first."""
-        complete = self._complete(self._fitted)
-        genes = np.stack([each.genes for each in complete])
-        losses = np.array([[o.sign * each.values[o.name] for o in self.objectives] for each in complete])
+        informative = [each for each in self._told[: self._fitted] if each.values]
+        values = with_extrapolated_accuracy(informative)
         models = ObjectiveModels.fitted(
             self.space,
             self.objectives,
             self.bounds,
-            genes,
-            [each.values for each in complete],
+            np.stack([each.genes for each in informative]),
+            values,
             self._features,
         )
+        complete = [each for each in informative if each.is_complete]
         rng = np.random.default_rng([self.seed, self._fitted])
-        finalists = self._evolved(genes, losses, models, rng)
+        finalists = self._evolved(self._parents(informative, models), models, rng)
         if not len(finalists):
             return []
-        expected = models.losses(finalists, optimism=OPTIMISM)
-        gain = HypervolumeGain(losses)
         count = 2 * self._batch_size(self._fitted) + SPARE
-        return [finalists[index] for index in gain.greedy(expected, count, models.feasibility(finalists))]
+        feasibility = models.feasibility(finalists)
+        if not complete:
+            return list(finalists[np.argsort(-feasibility, kind="stable")[:count]])
+        expected = models.losses(finalists, optimism=OPTIMISM)
+        gain = HypervolumeGain(np.array([self._losses(each.values) for each in complete]))
+        return [finalists[index] for index in gain.greedy(expected, count, feasibility)]
+
+    def _losses(self, values: Mapping[str, float]) -> list[float]:
+        return [objective.sign * values[objective.name] for objective in self.objectives]
+
+    def _parents(
+        self, informative: Sequence[Evaluation], models: ObjectiveModels
+    ) -> tuple[Genes, Floats, Floats]:
+        """What the children come from, with losses and doubts: what has kept all bounds, if enough has."""
+        complete = [each for each in informative if each.is_complete]
+        if len(complete) >= FEWEST_TO_FIT:
+            losses = np.array([self._losses(each.values) for each in complete])
+            return np.stack([each.genes for each in complete]), losses, np.zeros(len(complete))
+        genes = np.stack([each.genes for each in informative])
+        return genes, models.losses(genes), models.doubts(genes)
 
     def _evolved(
-        self, genes: Genes, losses: Floats, models: ObjectiveModels, rng: np.random.Generator
+        self,
+        parents: tuple[Genes, Floats, Floats],
+        models: ObjectiveModels,
+        rng: np.random.Generator,
     ) -> Genes:
         """Unknown members that are best by prediction after a few generations."""
         seen = {each.genes.tobytes() for each in self._told}
-        best = _best(losses, PARENTS, rng)
-        pool, pool_losses = genes[best], losses[best]
-        found, found_losses = genes[:0], losses[:0]
-        for _ in range(GENERATIONS):
-            children = np.unique(self._children(pool, rng), axis=0)
+        pool = _fittest(*parents, PARENTS, rng)
+        found = (pool[0][:0], pool[1][:0], pool[2][:0])
+        for hope in HOPES:
+            children = np.unique(self._children(pool[0], rng), axis=0)
             children = children[[row.tobytes() not in seen for row in children]]
             if not len(children):
                 continue
             seen.update(row.tobytes() for row in children)
-            expected = models.losses(children)
-            found, found_losses = np.concatenate([found, children]), np.concatenate([found_losses, expected])
-            pool, pool_losses = np.concatenate([pool, children]), np.concatenate([pool_losses, expected])
-            best = _best(pool_losses, PARENTS, rng)
-            pool, pool_losses = pool[best], pool_losses[best]
-        return found[_best(found_losses, FINALISTS, rng)]
+            expected = (children, models.losses(children, optimism=hope), models.doubts(children))
+            found, pool = _joined(found, expected), _fittest(*_joined(pool, expected), PARENTS, rng)
+        return _fittest(*found, FINALISTS, rng)[0]
 
     def _children(self, pool: Genes, rng: np.random.Generator) -> Genes:
         first, second = (pool[rng.integers(len(pool), size=CHILDREN)] for _ in range(2))
@@ -162,8 +183,21 @@ class SurrogateEvolution:
         return self._variation.mutate(parents, rng, changes=np.where(is_crossed, few, more))
 
 
-def _best(losses: Floats, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Positions of the first ranks by dominance, ties broken by chance."""
-    if not len(losses):
-        return np.empty(0, dtype=np.int64)
-    return np.lexsort((rng.random(len(losses)), non_dominated_ranks(losses)))[:count]
+def _fittest(
+    genes: Genes, losses: Floats, doubts: Floats, count: int, rng: np.random.Generator
+) -> tuple[Genes, Floats, Floats]:
+    """The least doubtful, then the first by dominance, ties broken by chance."""
+    if not len(genes):
+        return genes, losses, doubts
+    chosen = np.lexsort((rng.random(len(losses)), non_dominated_ranks(losses), doubts))[:count]
+    return genes[chosen], losses[chosen], doubts[chosen]
+
+
+def _joined(
+    first: tuple[Genes, Floats, Floats], second: tuple[Genes, Floats, Floats]
+) -> tuple[Genes, Floats, Floats]:
+    return (
+        np.concatenate([first[0], second[0]]),
+        np.concatenate([first[1], second[1]]),
+        np.concatenate([first[2], second[2]]),
+    )

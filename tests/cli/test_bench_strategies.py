@@ -1,9 +1,13 @@
 """`nas bench` on strategies: its table, its JSON, its refusals."""
 
+import numpy as np
 import pytest
 from nas_program import assert_one_problem, run_here
-from planted_table import write_planted
+from planted_table import planted, write_planted
+from recorded_run import CONFIG, timing, training
 
+from results.directory import RunDirectory
+from search_spaces.architecture import cost
 from search_spaces.space_document import load_space
 
 BOX = ("--reference", "40,100000", "--ideal", "100,60")
@@ -62,3 +66,44 @@ def test_something_must_be_asked(capsys, table):
     assert_one_problem(
         run_here(capsys, "bench", str(table), "--space", "mnasnet"), 2, "--maximize", "--predict"
     )
+
+
+def write_run(path, searched, count):
+    """A run whose candidates are members of `searched`, measured as planted."""
+    genes = searched.sample(np.random.default_rng(0), count)
+    law = planted(searched, genes)
+    with RunDirectory.create(path, hint="tiny", config=CONFIG) as directory, directory.ledger() as ledger:
+        for number, row in enumerate(genes):
+            arch = searched.decode(row)
+            ledger.add_candidate(
+                digest=arch.digest,
+                architecture=arch.to_document(),
+                cost=cost(arch, searched.resolution),
+                resolution=searched.resolution,
+                origin="random",
+                proposal_index=number,
+            )
+            ledger.record(timing(arch.digest, float(law["seconds"][number])))
+            ledger.record(training(arch.digest, float(law["accuracy"][number]) / 100))
+    return path
+
+
+def test_a_run_of_one_s_own_brings_its_space_and_objectives(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "runs" / "mine", load_space("tiny"), 60)
+    ended = run_here(
+        capsys, "bench", str(run), "--strategies", "random", "--budget", 5, "--seeds", 1, "--json"
+    )
+    assert ended.json["objectives"] == ["accuracy:maximize", "step_ms:minimize", "params:minimize"]
+    assert set(ended.json["oracle"]) == {"accuracy", "step_ms"}
+
+
+def test_a_run_with_too_little_measured_says_how_much_is_needed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "runs" / "mine", load_space("tiny"), 6)
+    assert_one_problem(run_here(capsys, "bench", str(run), "--budget", 5), 2, "6 rows", "50 are needed")
+
+
+def test_a_table_needs_its_space_named(capsys, table):
+    ended = run_here(capsys, "bench", str(table), "--maximize", "accuracy")
+    assert_one_problem(ended, 2, "'--space'", "is needed with a table")

@@ -28,7 +28,8 @@ def test_show_is_the_summary_and_every_candidate(capsys, runs):
     shown = ended.json
     candidates = shown.pop("candidates")
     assert shown == load_run("first").summary()
-    assert set(shown) == {"run", "evaluated", "failed", "front", "hypervolume", "wall_seconds"}
+    names = {"run", "evaluated", "failed", "gated", "stopped", "front", "hypervolume", "wall_seconds"}
+    assert set(shown) == names
     assert [set(COLUMNS) <= set(each) for each in candidates] == [True] * 5
     assert [each["status"] for each in candidates] == ["ok"] * 4 + ["oom"]
     assert candidates[4]["step_ms"] is None

@@ -74,6 +74,12 @@ EVERYTHING = {
     "--workers": ("3", "workers", 3),
     "--objectives": ("accuracy,loss:min", "objectives", ("accuracy", "loss:min")),
     "--limit": ("params<=30e6", "limits", ("params<=30e6",)),
+    "--target": ("step_ms<=40", "target", "step_ms<=40"),
+    "--reward": ("accuracy*step_ms^-0.1", "reward", "accuracy*step_ms^-0.1"),
+    "--warm-start": ("earlier", "warm_start", ("earlier",)),
+    "--early-stopping": ("halving", "early_stopping", "halving"),
+    "--halving-reduction": ("2", "halving_reduction", 2.0),
+    "--halving-first": ("2", "halving_first", 2),
     "--seed": ("7", "seed", 7),
     "--out": ("here", "out", "here"),
     "--time-budget": ("2h", "time_budget_seconds", 7200.0),
@@ -89,6 +95,7 @@ EVERYTHING = {
 }
 FLAGS = {
     "--estimate": "estimate",
+    "--gate": "gate",
     "--keep-weights": "keep_weights",
     "--no-reuse": "no_reuse",
     "--allow-plugins": "allow_plugins",

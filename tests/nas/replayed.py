@@ -8,12 +8,15 @@ import numpy as np
 
 from nas.evaluations import Budget, Evaluations
 from nas.executors.protocol import ExecutorError
+from nas.gate import Gate
+from nas.halving import EarlyStopping
 from nas.interruption import Interruption
 from nas.objectives import parse_objectives
 from nas.progress import ProgressEvent
 from nas.reuse import Reuse
 from nas.reward import EFFICIENTNETV2_REWARD
 from nas.session import Session
+from nas.strategies.protocol import Evaluation
 from nas.strategies.registry import StrategyInputs, make_strategy
 from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob, failure
 from proxies.spool import Spool
@@ -40,7 +43,11 @@ def fail_where(bad: Callable[[TimeJob | TrainJob], bool]) -> Answer:
 
 
 class ReplayExecutor:
-    """Answers jobs from a function, in an order that `order` picks from those waiting."""
+    """Answers jobs from a function, in an order that `order` picks from those waiting.
+
+    With `steps`, a training reports so many times first, its accuracy growing to the last, and does not go on
+    until it is told to.
+    """
 
     def __init__(
         self,
@@ -48,6 +55,7 @@ class ReplayExecutor:
         *,
         order: Callable[[int], int] = lambda _: 0,
         die_after: int | None = None,
+        steps: int = 0,
     ) -> None:
         self.jobs: list[TimeJob | TrainJob] = []
         self.done: list[Outcome] = []
@@ -55,6 +63,10 @@ class ReplayExecutor:
         self._answer = answer
         self._order = order
         self._die_after = die_after
+        self._steps = steps
+        self._curves: dict[str, list[list[object]]] = {}
+        self._words: dict[str, str] = {}
+        self.steps_trained = 0
 
     @property
     def capacity(self) -> int:
@@ -70,13 +82,42 @@ class ReplayExecutor:
         assert self._waiting, "the session waits although nothing is running"
         index = self._order(len(self._waiting)) % len(self._waiting)
         job = self._waiting[index]
-        del self._waiting[index]
         outcome = self._answer(job)
+        if self._steps and isinstance(job, TrainJob) and outcome.status == "ok":
+            return self._trained(job, outcome)
+        del self._waiting[index]
         self.done.append(outcome)
         return [Partial(key=job.key, step=1, metrics={"loss": 1.0}), outcome]
 
+    def _trained(self, job: TrainJob, outcome: Outcome) -> list[Outcome | Partial]:
+        """The next report of a training, or its outcome once it was stopped or has made all its steps."""
+        curve = self._curves.setdefault(job.key, [])
+        assert not curve or job.key in self._words, "a training that has reported waits for word"
+        if self._words.pop(job.key, None) != "stop" and len(curve) < self._steps:
+            self.steps_trained += 1
+            step = len(curve) + 1
+            metrics = {"accuracy": outcome.metrics["accuracy"] * step / self._steps}
+            curve.append([step, metrics])
+            return [Partial(key=job.key, step=step, metrics=metrics)]
+        self._waiting.remove(job)
+        is_stopped = len(curve) < self._steps
+        ended = outcome.model_copy(
+            update={
+                "status": "stopped" if is_stopped else "ok",
+                "reason": "told to stop early" if is_stopped else None,
+                "metrics": dict(curve[-1][1]) if curve else {},  # type: ignore[call-overload]
+                "details": {"learning_curve": list(curve)},
+            }
+        )
+        self.done.append(ended)
+        return [ended]
+
     def stop(self, key: str) -> None:
-        raise AssertionError(f"nothing stops {key}")
+        assert self._steps, f"nothing stops {key}"
+        self._words[key] = "stop"
+
+    def go_on(self, key: str) -> None:
+        self._words.setdefault(key, "go")
 
     def close(self) -> None:
         self._waiting.clear()
@@ -106,6 +147,9 @@ def make_session(
     max_failed: int | None = None,
     bounds: Sequence[object] = (),
     reuse: Reuse | None = None,
+    gate: Gate | None = None,
+    early_stopping: EarlyStopping | None = None,
+    earlier: Sequence[Evaluation] = (),
     progress: Heard | None = None,
     interruption: Interruption | None = None,
     **budget: float,
@@ -130,6 +174,9 @@ def make_session(
         seed=seed,
         lag=lag,
         reuse=reuse or Reuse(),
+        gate=gate,
+        early_stopping=early_stopping,
+        earlier=earlier,
         progress=progress or Heard(),
         interruption=interruption or Interruption(),
     )

@@ -305,3 +305,60 @@ def test_settings_that_cannot_travel_are_refused_at_once(
 def test_fewer_than_one_worker_is_refused() -> None:
     with pytest.raises(ValueError, match="workers is 0; at least one is needed"):
         LocalExecutor(settings(), workers=0)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Reports twenty times unless it is told to stop."""
+
+    def run(self, job: TimeJob | TrainJob, report: Any) -> Outcome:
+        made = 0
+        while made < 20:
+            made += 1
+            if report(made, {"accuracy": 0.5}) == "stop":
+                break
+        status = "ok" if made == 20 else "stopped"
+        return Outcome.model_validate(
+            {
+                "key": job.key,
+                "kind": "train",
+                "digest": job.digest,
+                "status": status,
+                "details": {"made": made},
+            }
+        )
+
+
+def test_a_training_waits_for_word_after_each_report() -> None:
+    """What is stopped at its third report makes no fourth; without the wait it would make all twenty."""
+    job = TrainJob(digest="d", architecture={}, task_fingerprint="t", seed=0)
+    made = []
+    for verdict_seconds in (PATIENCE_SECONDS, 0.0):
+        settings = WorkerSettings(runner=Reporting(), preload=(), verdict_seconds=verdict_seconds)
+        with LocalExecutor(settings) as executor:
+            executor.submit(job)
+            outcome = None
+            while outcome is None:
+                for event in executor.wait(PATIENCE_SECONDS):
+                    if isinstance(event, Outcome):
+                        outcome = event
+                    elif event.step < 3:
+                        executor.go_on(job.key)
+                    elif event.step == 3:
+                        assert verdict_seconds == 0.0 or executor.wait(0.1) == []
+                        executor.stop(job.key)
+            made.append(outcome.details["made"])
+    assert made[0] == 3
+    assert made[1] == 20
+
+
+def test_without_word_a_training_goes_on_when_its_time_is_up() -> None:
+    job = TrainJob(digest="d", architecture={}, task_fingerprint="t", seed=0)
+    settings = WorkerSettings(runner=Reporting(), preload=(), verdict_seconds=0.01)
+    with LocalExecutor(settings) as executor:
+        executor.submit(job)
+        events = []
+        while not any(isinstance(event, Outcome) for event in events):
+            events += executor.wait(PATIENCE_SECONDS)
+    assert events[-1].status == "ok"
+    assert len(events) == 21

@@ -96,9 +96,26 @@ def test_a_stop_reaches_the_queue_the_holder_and_nobody_else() -> None:
         for key in (job(0).key, job(2).key, "unknown"):
             await mailbox.stop(key)
         assert [(each.key, each.status) for each in await outcomes(mailbox)] == [(job(2).key, "stopped")]
-        assert await mailbox.exchange("a", []) == [job(0).key]
+        assert await mailbox.exchange("a", []) == [(job(0).key, "stop")]
         assert await mailbox.exchange("b", []) == []
         assert await mailbox.exchange("stranger", []) == []
+
+    asyncio.run(scenario())
+
+
+def test_word_to_go_on_is_heard_once_and_never_takes_back_a_stop() -> None:
+    async def scenario() -> None:
+        mailbox = Mailbox(1)
+        await put(mailbox, job(0))
+        await mailbox.go_on(job(0).key)  # nobody has it yet
+        await mailbox.take("a", 0.0)
+        assert await mailbox.exchange("a", []) == []
+        await mailbox.go_on(job(0).key)
+        assert await mailbox.exchange("a", []) == [(job(0).key, "go")]
+        assert await mailbox.exchange("a", []) == []
+        await mailbox.stop(job(0).key)
+        await mailbox.go_on(job(0).key)
+        assert await mailbox.exchange("a", []) == [(job(0).key, "stop")]
 
     asyncio.run(scenario())
 

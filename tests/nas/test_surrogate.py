@@ -172,3 +172,79 @@ def test_a_measured_bound_is_learned():
     broken = [sum(e.values["step_ms"] > 6.5 for e in each[25:]) for each in (keeping, free)]
     assert broken[0] <= 6
     assert broken[1] >= 2 * broken[0] + 4
+
+
+def found_within(bound, *, is_told, budget=30):
+    """How many of the proposals after the first 16 keep a bound that hardly any member keeps."""
+    inputs = StrategyInputs(
+        space=SPACE, reward=WeightedProduct(), budget=budget, objectives=OBJECTIVES[:2], bounds=bound
+    )
+    strategy, known, kept = make_strategy("surrogate", inputs), set(), 0
+    for index in range(budget):
+        rng = np.random.default_rng([1, index])
+        genes = next(row for row in (strategy.ask(rng) for _ in range(20)) if row.tobytes() not in known)
+        known.add(genes.tobytes())
+        values = law(genes[None])[0]
+        keeps = bound[0].allows(values["step_ms"])
+        kept += keeps and index >= 16
+        if not keeps:
+            values = {"step_ms": values["step_ms"]} if is_told else {}
+        ending = "complete" if keeps else "refused" if is_told else "failed"
+        strategy.tell(Evaluation(index=index, genes=genes, digest=str(index), values=values, ending=ending))
+    return kept
+
+
+def test_a_tight_bound_is_found_from_what_broke_it():
+    """One member in a hundred keeps it: the step times of those refused lead there, and failures do not."""
+    step = np.array([each["step_ms"] for each in law(SPACE.sample(np.random.default_rng(0), 2000))])
+    bound = parse_bounds([f"step_ms<={np.quantile(step, 0.01):.6g}"])
+    told, untold = (found_within(bound, is_told=is_told) for is_told in (True, False))
+    assert told >= 10
+    assert untold <= told / 2
+
+
+def test_one_objective_is_enough():
+    inputs = StrategyInputs(
+        space=SPACE,
+        reward=WeightedProduct(),
+        budget=40,
+        objectives=OBJECTIVES[:1],
+        bounds=parse_bounds(["step_ms<=8"]),
+    )
+    strategy, best = make_strategy("surrogate", inputs), []
+    for index in range(40):
+        genes = strategy.ask(np.random.default_rng([2, index]))
+        values = law(genes[None])[0]
+        best.append(values["accuracy"] if values["step_ms"] <= 8 else 0.0)
+        strategy.tell(Evaluation(index=index, genes=genes, digest=str(index), values=values))
+    drawn = law(SPACE.sample(np.random.default_rng(3), 400))
+    assert max(best) >= max(each["accuracy"] for each in drawn if each["step_ms"] <= 8)
+
+
+def test_a_stopped_training_teaches_as_its_curve_would_have_ended():
+    """Neighbours of what was stopped low are avoided as if it had been trained to the end."""
+    genes = SPACE.sample(np.random.default_rng(4), 40)
+    values = law(genes)
+
+    def expected(*, stops):
+        inputs = StrategyInputs(
+            space=SPACE, reward=WeightedProduct(), budget=60, objectives=OBJECTIVES[:2], parallel=1
+        )
+        strategy = make_strategy("surrogate", inputs)
+        for index, each in enumerate(values):
+            curve = {1: 0.5 * each["accuracy"], 3: each["accuracy"]}
+            is_stopped = stops and each["accuracy"] < np.median([v["accuracy"] for v in values])
+            strategy.tell(
+                Evaluation(
+                    index=index,
+                    genes=genes[index],
+                    digest=str(index),
+                    values={"step_ms": each["step_ms"]} if is_stopped else each,
+                    ending="stopped" if is_stopped else "complete",
+                    curve={1: curve[1]} if is_stopped else curve,
+                )
+            )
+        return law(np.stack([strategy.ask(np.random.default_rng(9))]))[0]
+
+    whole, spared = expected(stops=False), expected(stops=True)
+    assert spared["accuracy"] == pytest.approx(whole["accuracy"], rel=0.1)

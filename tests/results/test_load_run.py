@@ -236,6 +236,8 @@ def test_a_run_without_results_has_an_empty_front_and_no_hypervolume(root):
             "run": str(directory.path),
             "evaluated": 0,
             "failed": 0,
+            "gated": 0,
+            "stopped": 0,
             "front": [],
             "hypervolume": None,
             "wall_seconds": 0.0,

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded_run import make_run
 
-from results.table import TableError, read_table
+from results.run import load_run
+from results.table import TableError, read_table, table_of_run
 from search_spaces.space_document import load_space, space
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared" / "data" / "accel_nasbench.csv"
@@ -178,3 +180,37 @@ def test_the_archive_reads_as_networks_whose_parameters_are_known():
     params = table.column("params")
     assert len(params.rows) == len(table) == 2_577
     assert (found.costs(table.genes).params == params.values).all()
+
+
+RECORDED = {
+    "schema": "nas.space/1",
+    "name": "recorded",
+    "stem": {"width": 8},
+    "stages": [
+        {
+            "stride": 2,
+            "depth": 1,
+            "width": {"int": [8, 12]},
+            "block": {"op": "fused_mbconv", "expand": {"one_of": [1, 2]}},
+        }
+    ],
+    "head": {"width": 32},
+}
+
+
+def test_a_run_is_a_table_of_what_it_measured(tmp_path):
+    run = load_run(make_run(tmp_path / "run"))
+    members = space(RECORDED)
+    table = table_of_run(run, members)
+    assert table.written("accuracy").values.tolist() == [0.5, 0.7, 0.6, 0.8]
+    assert table.column("step_ms").values.tolist() == [10.0, 20.0, 30.0, 40.0]
+    assert [members.decode(genes).digest for genes in table.genes] == [
+        each.digest for each in run.candidates() if each.is_measured
+    ]
+    assert table_of_run(run, members, drop=["step_ms>25"]).written("accuracy").values.tolist() == [0.5, 0.7]
+
+
+def test_a_run_of_another_space_is_refused(tmp_path):
+    run = load_run(make_run(tmp_path / "run"))
+    with pytest.raises(TableError, match="none of its 4 measured candidates is a member of gated"):
+        table_of_run(run, space(GATED))

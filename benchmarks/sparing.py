@@ -1,0 +1,271 @@
+"""How much training the gate and early stopping save: training spent until the hypervolume of a full search.
+
+    python benchmarks/sparing.py                   on a planted law, simulated: minutes
+    python benchmarks/sparing.py --real --out DIR  real searches of `tiny` over cluttered-digits: half an hour
+
+Each line is a search with one kind of sparing, from the same seed as the full one. `to equal` is the training
+that it had spent when its front reached the full search's last hypervolume, as a share of all that the full
+search spent; hypervolumes count from one reference. Simulated training is counted in epochs. Real training is
+counted in work, epochs times the multiply-adds of the network, which no neighbour on the machine changes, and
+printed in seconds of the workers too.
+"""
+
+import argparse
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from nas.evaluations import Budget, Evaluations
+from nas.gate import OptimisticGate
+from nas.halving import NonDominatedHalving
+from nas.objectives import parse_objectives
+from nas.progress import Silent
+from nas.reuse import Reuse
+from nas.reward import EFFICIENTNETV2_REWARD
+from nas.session import Session
+from nas.strategies.registry import StrategyInputs, make_strategy
+from proxies.records import Outcome, Partial, TimeJob, TimingSettings, TrainJob
+from proxies.spool import Spool
+from results.ledger import Ledger
+from results.pareto import default_reference, hypervolume
+from search_spaces.document import architecture_from_document
+from search_spaces.space import Space
+from search_spaces.space_document import load_space
+
+OBJECTIVES = parse_objectives(["accuracy", "step_ms"])
+KINDS = {"full": (False, False), "gate": (True, False), "halving": (False, True), "both": (True, True)}
+EPOCHS = 9
+TASK = Path(__file__).with_name("nine_epochs.yaml")
+LAG = 4
+
+
+class PlantedTraining:
+    """Answers jobs from a law: accuracy from work and two choices, with noise; curves that cross early on."""
+
+    capacity = 2
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space, self._seed = space, seed
+        self._waiting: deque[TimeJob | TrainJob] = deque()
+        self._curves: dict[str, list[list[object]]] = {}
+        self._stopped: set[str] = set()
+        self.spent: list[tuple[str, int]] = []
+        """Digests of ended trainings with the epochs they had."""
+
+    def submit(self, job: TimeJob | TrainJob) -> None:
+        """See `Executor`."""
+        self._waiting.append(job)
+
+    def stop(self, key: str) -> None:
+        """See `Executor`."""
+        self._stopped.add(key)
+
+    def go_on(self, key: str) -> None:
+        """See `Executor`."""
+
+    def close(self) -> None:
+        """See `Executor`."""
+
+    def wait(self, timeout_seconds: float | None = None) -> list[Outcome | Partial]:
+        """One step of the job that has waited longest; two trainings take turns."""
+        job = self._waiting.popleft()
+        final, step_ms, rng = self._law(job)
+        if isinstance(job, TimeJob):
+            return [_outcome(job, "ok", {"step_ms": step_ms})]
+        curve = self._curves.setdefault(job.key, [])
+        if job.key in self._stopped or len(curve) == EPOCHS:
+            self.spent.append((job.digest, len(curve)))
+            status = "ok" if len(curve) == EPOCHS else "stopped"
+            return [_outcome(job, status, dict(curve[-1][1]), learning_curve=curve)]  # type: ignore[call-overload]
+        step = len(curve) + 1
+        haste = 1.0 + rng.random()
+        noise = 0.02 * float(rng.standard_normal(EPOCHS)[step - 1]) / step**0.5
+        accuracy = final * (1.0 - np.exp(-haste * step / EPOCHS * 2.5)) / (1.0 - np.exp(-haste * 2.5)) + noise
+        curve.append([step, {"accuracy": float(np.clip(accuracy, 0.0, 1.0))}])
+        self._waiting.insert(min(1, len(self._waiting)), job)
+        return [Partial(key=job.key, step=step, metrics=curve[-1][1])]  # type: ignore[arg-type]
+
+    def _law(self, job: TimeJob | TrainJob) -> tuple[float, float, np.random.Generator]:
+        genes = self._space.encode(architecture_from_document(job.architecture))[None]
+        costs = self._space.costs(genes)
+        rng = np.random.default_rng([self._seed, int(job.digest[:12], 16)])
+        wasted = 0.08 * float((genes[0, :3] == 0).mean()) + 0.06 * float((genes[0, -4:] == 1).mean())
+        accuracy = (
+            0.1 + 0.09 * float(np.log(costs.macs[0] / 1e5)) - wasted + 0.01 * float(rng.standard_normal())
+        )
+        return accuracy, 2.0 + float(costs.macs[0] / 2e6 + costs.activation_bytes[0] / 4e5), rng
+
+
+def _outcome(job: TimeJob | TrainJob, status: str, metrics: dict[str, float], **details: object) -> Outcome:
+    return Outcome.model_validate(
+        {
+            "key": job.key,
+            "kind": job.kind,
+            "digest": job.digest,
+            "status": status,
+            "metrics": metrics,
+            "details": details,
+        }
+    )
+
+
+Trace = list[tuple[float, dict[str, float] | None]]
+"""Training spent when a candidate's ended, and its values where it ended complete."""
+
+
+def simulated(kind: str, seed: int, candidates: int, strategy: str, space: Space) -> Trace:
+    """One search on the planted law."""
+    executor = PlantedTraining(space, seed)
+    has_gate, halves = KINDS[kind]
+    with tempfile.TemporaryDirectory() as folder, Ledger.create(Path(folder) / "ledger.sqlite") as ledger:
+        inputs = StrategyInputs(
+            space=space,
+            reward=EFFICIENTNETV2_REWARD,
+            budget=candidates,
+            objectives=OBJECTIVES,
+            parallel=LAG,
+            seed=seed,
+        )
+        session = Session(
+            space=space,
+            strategy=make_strategy(strategy, inputs),
+            strategy_name=strategy,
+            executor=executor,
+            ledger=ledger,
+            spool=Spool(directory=Path(folder) / "spool"),
+            evaluations=Evaluations(
+                hardware_fingerprint="simulated",
+                timing=lambda _: TimingSettings(resolution=32, batch_size=8),
+                task_fingerprint="planted",
+                seeds=(0,),
+            ),
+            objectives=OBJECTIVES,
+            budget=Budget(candidates=candidates),
+            seed=seed,
+            lag=LAG,
+            reuse=Reuse(),
+            progress=Silent(),
+            gate=OptimisticGate(space, OBJECTIVES) if has_gate else None,
+            early_stopping=NonDominatedHalving(objectives=OBJECTIVES) if halves else None,
+        )
+        session.run()
+        complete = {
+            each.digest: dict(each.values) for each in session.evaluations_so_far() if each.is_complete
+        }
+    spent, trace = 0.0, []
+    for digest, epochs in executor.spent:
+        spent += epochs
+        trace.append((spent, complete.get(digest)))
+    return trace
+
+
+def real(kind: str, seed: int, candidates: int, strategy: str, out: Path) -> Trace:
+    """One search of `tiny` over cluttered-digits, in two local workers."""
+    import nas
+
+    has_gate, halves = KINDS[kind]
+    run = nas.search(
+        space="tiny",
+        hardware="cpu",
+        proxy=str(TASK),
+        executor="local",
+        candidates=candidates,
+        strategy=strategy,
+        objectives=[str(each) for each in OBJECTIVES],
+        seed=seed,
+        gate=has_gate,
+        early_stopping="halving" if halves else "none",
+        no_reuse=True,
+        out=str(out / f"{kind}-{seed}"),
+    )
+    values = {
+        each.digest: each.values([o.name for o in OBJECTIVES])
+        for each in run.candidates()
+        if each.is_measured
+    }
+    with Ledger.open(run.path / "ledger.sqlite", read_only=True) as ledger:
+        trainings = sorted(ledger.records(kind="train"), key=lambda each: each.recorded_at)
+    macs = {each.digest: each.cost.macs for each in run.candidates()}
+    seconds = sum(record.outcome.seconds for record in trainings)
+    print(
+        f"{kind}: {len(run.candidates())} candidates, {len(trainings)} trainings, {seconds:.0f} s of training"
+    )
+    spent, trace = 0.0, []
+    for record in trainings:
+        outcome = record.outcome
+        spent += outcome.metrics.get("epochs", 0.0) * macs[outcome.digest] * 1e-6
+        trace.append((spent, values.get(outcome.digest)))
+    return trace  # type: ignore[return-value]
+
+
+def volumes(trace: Trace, reference: dict[str, float]) -> list[tuple[float, float]]:
+    """Training spent and hypervolume of what was complete by then."""
+    points: list[dict[str, float]] = []
+    found = []
+    for spent, values in trace:
+        if values is not None:
+            points.append(values)
+        found.append((spent, hypervolume(points, OBJECTIVES, reference)))
+    return found
+
+
+def report(traces: dict[str, list[Trace]], unit: str) -> None:
+    """A line a kind: training, and volume at the end, as shares of the full search's; means over seeds."""
+    print(
+        f"{'':10}{'training, ' + unit:>23}{'of full':>9}{'to equal':>10}{'reached':>9}{'volume, of full':>17}"
+    )
+    for kind, runs in traces.items():
+        shares, equal, ends, total = [], [], [], []
+        for index, trace in enumerate(runs):
+            points = [values for each in traces.values() for _, values in each[index] if values is not None]
+            reference = default_reference(points, OBJECTIVES)
+            assert reference is not None
+            full = volumes(traces["full"][index], reference)
+            own = volumes(trace, reference)
+            reached = next((spent for spent, volume in own if volume >= full[-1][1]), None)
+            shares.append(own[-1][0] / full[-1][0])
+            equal += [reached / full[-1][0]] if reached is not None else []
+            ends.append(own[-1][1] / full[-1][1])
+            total.append(own[-1][0])
+        mean = f"{fmean(equal):.2f}" if equal else "-"
+        print(
+            f"{kind:10}{fmean(total):>23.0f}{fmean(shares):>9.2f}{mean:>10}{f'{len(equal)}/{len(runs)}':>9}"
+            f"{fmean(ends):>17.3f}"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the options, run every kind with every seed, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--real", action="store_true", help="train for real")
+    parser.add_argument("--seeds", type=int, default=None, help="default: 10 simulated, 1 real")
+    parser.add_argument("--candidates", type=int, default=60)
+    parser.add_argument(
+        "--more", type=float, default=1.5, help="times as many candidates where some are spared"
+    )
+    parser.add_argument("--strategy", default="surrogate")
+    parser.add_argument("--kinds", default="full,gate,halving,both")
+    parser.add_argument("--out", type=Path, default=Path("runs/sparing"), help="where real runs are kept")
+    given = parser.parse_args(arguments)
+    seeds = given.seeds or (1 if given.real else 10)
+    space = load_space("tiny")
+    traces: dict[str, list[Trace]] = {}
+    for kind in given.kinds.split(","):
+        count = given.candidates if kind == "full" else round(given.more * given.candidates)
+        traces[kind] = [
+            real(kind, seed, count, given.strategy, given.out)
+            if given.real
+            else simulated(kind, seed, count, given.strategy, space)
+            for seed in range(seeds)
+        ]
+    report(traces, "epochs x MMAC" if given.real else "epochs")
+
+
+if __name__ == "__main__":
+    main()
