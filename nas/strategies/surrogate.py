@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from nas.features import NetworkFeatures
 from nas.hypervolume_gain import HypervolumeGain, non_dominated_ranks
-from nas.learning_curves import with_extrapolated_accuracy
 from nas.objective_models import ObjectiveModels
 from nas.objectives import Bound
+from nas.strategies.learning_curves import with_extrapolated_accuracy
 from nas.strategies.protocol import Evaluation
 from results.pareto import Objective
 from search_spaces.space import Genes, Space
@@ -48,7 +48,7 @@ class SurrogateEvolution:
     counted as found when the next is chosen, so that the proposals of one batch differ.
 
     Every model learns from whatever has its quantity: step times also from what was refused, gated or
-    stopped, and accuracies of stopped trainings are extrapolated (`nas.learning_curves`). What probably
+    stopped, and accuracies of stopped trainings are extrapolated (`nas.strategies.learning_curves`). What probably
     breaks a measured bound ranks behind all that does not, and a gain counts with the probability that the
     bounds are kept; until something has kept them that probability alone counts.
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.learning_curves import with_extrapolated_accuracy
+from nas.strategies.learning_curves import with_extrapolated_accuracy
 from nas.strategies.protocol import Evaluation
 
 
