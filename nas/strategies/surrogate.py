@@ -48,9 +48,9 @@ class SurrogateEvolution:
     counted as found when the next is chosen, so that the proposals of one batch differ.
 
     Every model learns from whatever has its quantity: step times also from what was refused, gated or
-    stopped, and accuracies of stopped trainings are extrapolated (`nas.strategies.learning_curves`). What probably
-    breaks a measured bound ranks behind all that does not, and a gain counts with the probability that the
-    bounds are kept; until something has kept them that probability alone counts.
+    stopped, and accuracies of stopped trainings are extrapolated (`nas.strategies.learning_curves`). What
+    probably breaks a measured bound ranks behind all that does not, and a gain counts with the probability
+    that the bounds are kept; until something has kept them that probability alone counts.
 
     Proposals are a function of the evaluations told and of how often it was asked since the last of them,
     so a resumed search goes on alike.
