@@ -247,4 +247,5 @@ def test_a_stopped_training_teaches_as_its_curve_would_have_ended():
         return law(np.stack([strategy.ask(np.random.default_rng(9))]))[0]
 
     whole, spared = expected(stops=False), expected(stops=True)
-    assert spared["accuracy"] == pytest.approx(whole["accuracy"], rel=0.1)
+    assert spared["accuracy"] >= 0.8 * whole["accuracy"]
+    assert spared["accuracy"] > np.median([each["accuracy"] for each in values])
