@@ -46,6 +46,7 @@ try:
     with environment(authentication()):  # Ray reads this when it is imported
         import ray
         from ray import tune
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise ExecutorError(
         'the ray executor needs Ray (pip install "ray[tune]"); --executor local works without'
@@ -205,7 +206,10 @@ class RayTuneExecutor:
                 _join_cluster(address, py_modules)
         needs = needs_of(settings, workers=self._num_workers, is_local=address is None)
         _require(needs)
-        self._mailbox = ray.remote(num_cpus=0)(Mailbox).remote(self._num_workers)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Not on a node that may die while the search lives: the jobs would be lost with it.
+        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
+        self._mailbox = mailbox.remote(self._num_workers)
         self._resources.callback(ray.kill, self._mailbox)
         tuner = _tuner(
             tune.with_parameters(

@@ -224,20 +224,25 @@ def documents(folder: Path, rng: random.Random, count: int, *, thin: int = 1) ->
     }
 
 
-def load(folder: Path, rng: random.Random, count: int) -> Figures:
-    """No-op jobs on the local executor: overhead, memory and descriptors of the driver."""
+def load(folder: Path, rng: random.Random, count: int, *, leak: bool = False) -> Figures:
+    """No-op jobs on the local executor: overhead, memory, descriptors. `leak`: the driver leaves files open."""
     driver = psutil.Process()
+    leaked = []
     with LocalExecutor(WorkerSettings(runner=BriefRunner(0.0), preload=()), workers=2) as executor:
         started, marks = 0.0, []
         for number in range(count + 50):
             if number == 50:
                 started = time.perf_counter()
             executor.submit(train_job(number))
+            if leak:
+                leaked.append((folder / "leak").open("w"))
             while not any(isinstance(event, Outcome) for event in executor.wait(30.0)):
                 pass
             if (number >= 50 and number % max(1, count // 4) == 0) or number in (50, count + 49):
                 marks.append((driver.memory_info().rss, driver.num_fds()))
         each_ms = 1000 * (time.perf_counter() - started) / count
+    for file in leaked:
+        file.close()
     growth = marks[-1][0] / marks[0][0] - 1.0
     require(growth < 0.05, f"the driver's memory grew by {growth:.1%}")
     require(marks[-1][1] <= marks[0][1], f"descriptors grew from {marks[0][1]} to {marks[-1][1]}")

@@ -1,6 +1,7 @@
 """A whole search whose jobs note on disk that they ran. Run as a script: RUN_DIR EXECUTOR CANDIDATES.
 
-Prints a line for each candidate that is settled, "finished" at the end. Resumes what is there.
+The executor is local, ray, or ray:ADDRESS of a cluster. Prints a line for each candidate that is settled, "finished"
+at the end. Resumes what is there.
 """
 
 import os
@@ -55,7 +56,7 @@ def make_executor(name: str, settings: WorkerSettings) -> Executor:
         return LocalExecutor(settings, workers=2)
     from nas.executors.ray_tune import RayTuneExecutor
 
-    return RayTuneExecutor(settings, workers=2)
+    return RayTuneExecutor(settings, workers=2, ray_address=name.partition(":")[2] or None)
 
 
 def main(folder: Path, executor_name: str, candidates: int) -> None:

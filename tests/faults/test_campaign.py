@@ -24,6 +24,7 @@ CONTROLS = {
     "worker kills": ({"forget": True}, 1, "a job has no outcome"),
     "full disk": ({"ignore": True}, 30, "acknowledged outcomes are lost"),
     "torn spool": ({"believe": True}, 1, "something else was read"),
+    "load": ({"leak": True}, 60, "descriptors grew"),
 }
 
 
