@@ -225,7 +225,7 @@ def documents(folder: Path, rng: random.Random, count: int, *, thin: int = 1) ->
 
 
 def load(folder: Path, rng: random.Random, count: int, *, leak: bool = False) -> Figures:
-    """No-op jobs on the local executor: overhead, memory, descriptors. `leak`: the driver leaves files open."""
+    """No-op jobs on the local executor: overhead and leaks. `leak`: the driver leaves files open."""
     driver = psutil.Process()
     leaked = []
     with LocalExecutor(WorkerSettings(runner=BriefRunner(0.0), preload=()), workers=2) as executor:

@@ -1,7 +1,7 @@
 """A whole search whose jobs note on disk that they ran. Run as a script: RUN_DIR EXECUTOR CANDIDATES.
 
-The executor is local, ray, or ray:ADDRESS of a cluster. Prints a line for each candidate that is settled, "finished"
-at the end. Resumes what is there.
+The executor is local, ray, or ray:ADDRESS of a cluster. Prints a line for each candidate that is settled,
+"finished" at the end. Resumes what is there.
 """
 
 import os

@@ -12,8 +12,8 @@ from results.run import load_run
 from search_spaces.space_document import load_space
 
 STORED = Path(__file__).parents[1] / "golden" / "ledger_v1.sqlite"
-"""16 candidates of `tiny`: 7 broke a measured limit; two trainings ran out of memory, of which one was put aside
-for another attempt; one outcome came a second time, and different. Written with schema 1."""
+"""16 candidates of `tiny`: 7 broke a measured limit; two trainings ran out of memory, of which one was put
+aside for another attempt; one outcome came a second time, and different. Written with schema 1."""
 
 
 @pytest.fixture
