@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import COMPLETE_ARCHITECTURE, AllowPlugins, Json, completed_from, load_plugins
+from cli.options import (
+    COMPLETE_ARCHITECTURE,
+    COMPLETE_HARDWARE,
+    AllowPlugins,
+    Json,
+    completed_from,
+    load_plugins,
+)
 from cli.output import Column, note, write_json, write_line, write_table
 from cli.values import format_count
 
 if TYPE_CHECKING:
+    from nas.budget_scaling import Grown
     from nas.scaling import Factors, ScalingRule
     from search_spaces.architecture import Architecture
 
@@ -51,6 +59,26 @@ def scale(
     resolution: Annotated[
         int | None, typer.Option(min=1, help="Evaluation pixels; default: what the rule gives.")
     ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LIMITS",
+            help="Grow to a budget, such as step_ms<=2x,params<=50e6; several make a family, in --out DIR.",
+        ),
+    ] = None,
+    measured: Annotated[
+        int, typer.Option("--measure", min=1, metavar="K", help="Directions of growth that are timed.")
+    ] = 5,
+    hardware: Annotated[
+        str,
+        typer.Option(metavar="NAME_OR_FILE", help="What to time on.", autocompletion=COMPLETE_HARDWARE),
+    ] = "auto",
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="With --to: choose by accuracy on this data.")
+    ] = None,
+    proxy: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="With --data: the short training.")
+    ] = "quick",
     new_name: Annotated[str | None, typer.Option("--name", help="What to call the result.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write it; default: standard output.")
@@ -58,11 +86,15 @@ def scale(
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
 ) -> None:
-    """Scale an architecture by a rule: to a listed size, by factors, or by one compound coefficient."""
+    """Scale an architecture: by a rule to a listed size or by factors, or to a budget (--to)."""
     from nas import scaling
     from search_spaces.document import load_architecture
 
     load_plugins(allow_plugins)
+    if to:
+        _refuse_beside_to(size, width, depth, phi, alpha, beta, gamma, resolution, new_name)
+        _grow(name, to, out, as_json, hardware=hardware, measured=measured, data=data, proxy=proxy)
+        return
     arch, found = load_architecture(name), scaling.load_rule(rule)
     coefficients = {"alpha": alpha, "beta": beta, "gamma": gamma}
     if size is not None:
@@ -72,6 +104,41 @@ def scale(
         factors = _factors(found, width, depth, phi, coefficients)
         grown = scaling.scale(arch, found, factors, resolution=resolution, name=new_name)
     _put(arch, grown, out, as_json)
+
+
+def _grow(name: str, to: list[str], out: Path | None, as_json: bool, **settings: Any) -> None:
+    from nas.growing import family_document, grow, write_family
+
+    growths = grow(name, to, **settings)
+    file = write_family(growths, out) if out is not None else None
+    if as_json:
+        names = [f"{index}" for index in range(1, len(growths) + 1)]
+        write_json(family_document(growths, names) | {"file": str(file) if file else None})
+        return
+    titles = ("blocks", "at px", "params", "MACs", "step ms", "accuracy")
+    rows = [_grown_row("", growths[0].base)]
+    for text, growth in zip(to, growths, strict=True):
+        rows += [_grown_row(text if each is growth.best else "", each) for each in growth.members]
+    write_table(
+        [Column("budget"), Column("direction"), *(Column(title, is_number=True) for title in titles)], rows
+    )
+    note(
+        "of each budget the first is chosen: with --data the most accurate, else the one with most MACs; "
+        + (f"written to {file}" if file else "nothing is written without --out DIR")
+    )
+
+
+def _grown_row(budget: str, grown: "Grown") -> tuple[str, ...]:
+    counts = (format_count(int(grown.costs[key])) for key in ("params", "macs"))
+    step = "-" if grown.step_ms is None else f"{grown.step_ms:.2f}"
+    accuracy = "-" if grown.accuracy is None else f"{grown.accuracy:.4f}"
+    blocks, side = str(grown.arch.num_blocks), str(grown.arch.eval_resolution)
+    return budget, grown.direction, blocks, side, *counts, step, accuracy
+
+
+def _refuse_beside_to(*given: object) -> None:
+    if any(value is not None for value in given):
+        raise ValueError("--to finds its own factors and sizes; leave out the options of rules")
 
 
 def _refuse_beside_size(*given: float | None) -> None:

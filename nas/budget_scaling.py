@@ -1,0 +1,280 @@
+"""Growing a network to a budget: directions solved in closed form, the best of them timed. No torch."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from nas.scaling import AppendedStage, Compound, Factors, LateLayers, ScalingError, ScalingRule, scale
+from search_spaces.architecture import Architecture, cost
+from search_spaces.messages import suggest
+
+QUANTITIES = ("params", "macs", "activation_bytes", "step_ms")
+OVERSHOOT = 0.03
+"""Of a measured limit: what a time may be above it, as a fraction. Costs are exact and never above theirs."""
+AIM = 0.98
+"""Part of a measured limit that is aimed at, so that a time which scatters stays below OVERSHOOT."""
+ROUNDS = 4
+MAX_PHI = 24.0
+BISECTIONS = 13
+UNIFORM = "uniform"
+_LIMIT = re.compile(r"\s*([a-z_]+)\s*<=\s*([0-9.eE+-]+?)(x?)\s*")
+
+Timer = Callable[[Sequence[Architecture]], Sequence[float | None]]
+"""Step times of networks in milliseconds; None: it could not be measured."""
+Judge = Callable[[Architecture], float]
+"""Accuracy of a network after a short training, 0 to 1."""
+
+
+class Limit(NamedTuple):
+    """At most `value` of `quantity`; `is_relative`: times the base network's."""
+
+    quantity: str
+    value: float
+    is_relative: bool
+
+
+class Direction(NamedTuple):
+    """One way to grow: what a step in it does to depth, width and resolution, stage by stage."""
+
+    name: str
+    rule: ScalingRule
+    compound: Compound
+
+    def grow(self, arch: Architecture, phi: float) -> Architecture:
+        """The network `phi` steps on; 0 is the base itself."""
+        factors = self.compound.factors(phi)
+        if phi == 0.0:
+            return arch
+        return scale(arch, self.rule, Factors(*factors), name=arch.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """A network grown in one direction: exact costs, and what was measured of it (None: nothing was)."""
+
+    direction: str
+    phi: float
+    arch: Architecture
+    costs: Mapping[str, float]
+    step_ms: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What came of a budget: the chosen network first, then the others that keep it."""
+
+    base: Grown
+    limits: Mapping[str, float]
+    members: tuple[Grown, ...]
+
+    @property
+    def best(self) -> Grown:
+        """The chosen network."""
+        return self.members[0]
+
+    @property
+    def uniform(self) -> Grown | None:
+        """Uniform scaling at the same budget; None where it could not be measured."""
+        return next((each for each in self.members if each.direction == UNIFORM), None)
+
+
+def parse_budget(text: str) -> tuple[Limit, ...]:
+    """Limits from a text such as `step_ms<=2x,params<=50e6`.
+
+    Raises:
+        ScalingError: not limits, or of a quantity that is not known.
+    """
+    limits = []
+    for part in text.split(","):
+        match = _LIMIT.fullmatch(part)
+        try:
+            value = float(match[2]) if match else 0.0
+        except ValueError:
+            value = 0.0
+        if match is None or not 0.0 < value < float("inf"):
+            raise ScalingError(f"{part.strip()!r} is not a limit; write step_ms<=2x or params<=50e6")
+        if match[1] not in QUANTITIES:
+            known = f"known: {', '.join(QUANTITIES)}"
+            raise ScalingError(f"limit on {match[1]!r}{suggest(match[1], QUANTITIES)}; {known}")
+        limits.append(Limit(match[1], value, bool(match[3])))
+    return tuple(limits)
+
+
+def directions(arch: Architecture) -> tuple[Direction, ...]:
+    """The ways in which `arch` is grown, uniform scaling (Tan & Le 2019) first.
+
+    Late stages have grown more in EfficientNetV2-M and L, which also have a stage more; CoAtNet (Dai et al.
+    2021, arXiv:2106.04803) grows the depth of its middle stages alone.
+    """
+    count = len(arch.stages)
+    rising = tuple(0.5 + index / max(1, count - 1) for index in range(count))
+    middle = tuple(float(0 < index < count - 1) for index in range(count))
+    late = LateLayers(
+        append=AppendedStage(depth=1, width=max(8, round(arch.stages[-1].width * 1.5) // 8 * 8))
+    )
+    flat, usual = Compound(gamma=1.0), Compound()
+    found = [
+        _direction(UNIFORM, usual),
+        _direction("uniform, same images", flat),
+        _direction("late depth", flat, depth=rising),
+        _direction("late depth and width", flat, depth=rising, width=rising),
+        _direction("late depth, larger images", usual, depth=rising),
+        _direction("late depth, a stage more", flat, depth=rising, late=late),
+        _direction("depth alone", Compound(beta=1.0, gamma=1.0)),
+        _direction("width alone", Compound(alpha=1.0, gamma=1.0)),
+    ]
+    if count > 2:
+        found.append(_direction("depth of the middle stages", Compound(gamma=1.0, beta=1.02), depth=middle))
+    return tuple(found)
+
+
+def grow_to_budget(
+    arch: Architecture,
+    limits: Sequence[Limit],
+    *,
+    measured: int = 5,
+    time: Timer | None = None,
+    judge: Judge | None = None,
+    num_classes: int = 1000,
+) -> Growth:
+    """`arch` grown as far as `limits` allow, in each direction, and the best of them.
+
+    Costs are exact. For a limit on `step_ms`, the `measured` most promising directions (uniform scaling is
+    always one) are timed and solved again with what was seen, until each is within the limit
+    and near it. With `judge` the most accurate is chosen, else the one with the most multiply-adds: a
+    stand-in for accuracy, and no more.
+
+    Raises:
+        ScalingError: nothing grows within the limits, or step_ms is limited and there is no `time`.
+    """
+    base = _grown("base", 0.0, arch, num_classes)
+    if any(limit.quantity == "step_ms" for limit in limits):
+        if time is None:
+            raise ScalingError("a limit on step_ms needs measurements; allow some, or limit macs")
+        (base_ms,) = time([arch])
+        if base_ms is None:
+            raise ScalingError("the network itself could not be timed, so nothing can be 'x' times it")
+        base = replace(base, step_ms=base_ms)
+    bounds = {limit.quantity: _value(limit, base) for limit in limits}
+    exact = {name: value for name, value in bounds.items() if name != "step_ms"}
+    ways = directions(arch)
+    if "step_ms" in bounds and time is not None:
+        members = _timed(arch, base, ways, bounds, measured, time, num_classes)
+    else:
+        solved = (_solve(arch, way, exact, num_classes) for way in ways)
+        members = [each for each in solved if each is not None]
+    members = _distinct([each for each in members if each.arch.digest != arch.digest])
+    if not members:
+        shown = ", ".join(f"{name}<={value:g}" for name, value in bounds.items())
+        raise ScalingError(f"no direction grows {arch.name or 'the network'} within {shown}; raise a limit")
+    if judge is not None:
+        members = [replace(each, accuracy=judge(each.arch)) for each in members]
+    members.sort(key=lambda each: (-(each.accuracy or 0.0), -each.costs["macs"], -each.costs["params"]))
+    return Growth(base=base, limits=bounds, members=tuple(members))
+
+
+def _direction(
+    name: str,
+    compound: Compound,
+    *,
+    depth: tuple[float, ...] | None = None,
+    width: tuple[float, ...] | None = None,
+    late: LateLayers | None = None,
+) -> Direction:
+    stages = late is not None and late.append is not None
+    rule = ScalingRule(
+        schema_version="nas.scaling/1",
+        name=name.replace(", ", "-").replace(" ", "-"),
+        head="fixed",
+        depth_exponents=(*depth, 1.0) if depth and stages else depth,
+        width_exponents=(*width, 1.0) if width and stages else width,
+        late=late,
+    )
+    return Direction(name, rule, compound)
+
+
+def _value(limit: Limit, base: Grown) -> float:
+    own = base.step_ms if limit.quantity == "step_ms" else base.costs[limit.quantity]
+    return limit.value * (own or 0.0) if limit.is_relative else limit.value
+
+
+def _grown(name: str, phi: float, arch: Architecture, num_classes: int) -> Grown:
+    found = cost(arch, arch.eval_resolution, num_classes)
+    costs = {key: float(getattr(found, key)) for key in QUANTITIES if key != "step_ms"}
+    return Grown(direction=name, phi=phi, arch=arch, costs=costs)
+
+
+def _solve(arch: Architecture, way: Direction, bounds: Mapping[str, float], num_classes: int) -> Grown | None:
+    """As far in a direction as exact bounds allow; None where not even its first step does."""
+
+    def at(phi: float) -> Grown | None:
+        grown = _grown(way.name, phi, way.grow(arch, phi), num_classes)
+        return grown if all(grown.costs[name] <= value for name, value in bounds.items()) else None
+
+    low, high, found = 0.0, MAX_PHI, None
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        try:
+            grown = at(middle)
+        except ScalingError:  # a block that does not take these widths, or a stage that cannot be added
+            grown = None
+        if grown is None:
+            high = middle
+        else:
+            low, found = middle, grown
+    return found
+
+
+def _timed(
+    arch: Architecture,
+    base: Grown,
+    ways: Sequence[Direction],
+    bounds: Mapping[str, float],
+    measured: int,
+    time: Timer,
+    num_classes: int,
+) -> list[Grown]:
+    """The shortlisted directions, each solved and timed until it is within the limit and near it."""
+    assert base.step_ms is not None
+    exact = {name: value for name, value in bounds.items() if name != "step_ms"}
+    aim = AIM * bounds["step_ms"]
+    # At first a step takes as long as its multiply-adds say; then it lies on the line through base and last.
+    targets = dict.fromkeys((way.name for way in ways), aim / base.step_ms * base.costs["macs"])
+
+    def solved(way: Direction) -> Grown | None:
+        macs = targets[way.name]
+        return _solve(arch, way, {**exact, "macs": min(macs, exact.get("macs", macs))}, num_classes)
+
+    chosen = _shortlist([(way, solved(way)) for way in ways], measured)
+    best: dict[str, Grown] = {}
+    for _ in range(ROUNDS):
+        tried = [(way, grown) for way in chosen if (grown := solved(way)) is not None]
+        known = {each.arch.digest for each in best.values()} | {arch.digest}
+        fresh = [(way, grown) for way, grown in tried if grown.arch.digest not in known]
+        if not fresh:
+            break
+        for (way, grown), step_ms in zip(fresh, time([grown.arch for _, grown in fresh]), strict=True):
+            if step_ms is None:
+                continue
+            rise = (step_ms - base.step_ms) / (grown.costs["macs"] - base.costs["macs"])
+            if rise > 0.0:
+                targets[way.name] = grown.costs["macs"] + (aim - step_ms) / rise
+            before = best.get(way.name)
+            is_within = step_ms <= bounds["step_ms"] * (1.0 + OVERSHOOT)
+            if is_within and (before is None or (before.step_ms or 0.0) < step_ms):
+                best[way.name] = replace(grown, step_ms=step_ms)
+    return list(best.values())
+
+
+def _shortlist(ways: Sequence[tuple[Direction, Grown | None]], count: int) -> list[Direction]:
+    """Uniform scaling, then directions by parameters: at equal multiply-adds they differ in those."""
+    found = [(way, grown) for way, grown in ways if grown is not None]
+    ranked = sorted(found, key=lambda pair: (pair[0].name != UNIFORM, -pair[1].costs["params"]))
+    return [way for way, _ in ranked[: max(1, count)]]
+
+
+def _distinct(members: Sequence[Grown]) -> list[Grown]:
+    """One of each network: two directions may lead to the same."""
+    return list({each.arch.digest: each for each in reversed(members)}.values())[::-1]

@@ -1,0 +1,134 @@
+"""Growing a found network to budgets on this machine: times measured, short trainings, a family as YAML."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.budget_scaling import Grown, Growth, Judge, Timer, grow_to_budget, parse_budget
+from nas.measuring import measure
+from proxies.data.protocol import DataSource
+from proxies.hardware import resolve_hardware, timing_settings
+from results.filesystem import write_atomically
+from results.text import dump_yaml
+from search_spaces.architecture import Architecture
+from search_spaces.document import load_architecture
+from search_spaces.text import dump
+
+FAMILY_SCHEMA = "nas.family/1"
+PROXY = "quick"
+
+
+def grow(
+    arch: Architecture | str | Path,
+    to: Sequence[str],
+    *,
+    hardware: str = "auto",
+    measured: int = 5,
+    data: DataSource | str | None = None,
+    proxy: str = PROXY,
+    seed: int = 0,
+) -> list[Growth]:
+    """A network grown to each of the budgets `to`, such as `step_ms<=2x,params<=50e6`.
+
+    With `data` every candidate that keeps a budget is trained on the proxy task, at full width and depth,
+    and the most accurate is chosen.
+
+    Raises:
+        ScalingError: a budget that is none, or that nothing keeps.
+        DocumentError, DataError, HardwareNotFoundError: what was named is not there.
+    """
+    base = arch if isinstance(arch, Architecture) else load_architecture(arch)
+    budgets = [parse_budget(text) for text in to]
+    is_timed = any(limit.quantity == "step_ms" for budget in budgets for limit in budget)
+    time = step_timer(base, hardware) if is_timed and measured > 0 else None
+    judge = proxy_judge(proxy, data, hardware, seed) if data is not None else None
+    return [grow_to_budget(base, budget, measured=measured, time=time, judge=judge) for budget in budgets]
+
+
+def step_timer(base: Architecture, hardware: str) -> Timer:
+    """Measures step times of networks, each beside the reference network.
+
+    Image sizes grow as the networks' training sizes do, from where the profile times the base: a profile
+    that caps its image size would else not see that images have grown.
+    """
+    profile = resolve_hardware(hardware).profile
+    at_base = timing_settings(profile, base).resolution
+    trained_at = base.recipe.train_resolution or base.eval_resolution
+
+    def time(archs: Sequence[Architecture]) -> list[float | None]:
+        found: list[float | None] = []
+        for arch in archs:
+            side = (arch.recipe.train_resolution or arch.eval_resolution) / trained_at * at_base
+            (outcome,) = measure([arch], hardware=hardware, resolution=round(side))
+            found.append(outcome.metrics.get("step_ms"))
+        return found
+
+    return time
+
+
+def proxy_judge(proxy: str, data: DataSource | str | None, hardware: str, seed: int) -> Judge:
+    """Accuracy on the validation images after the proxy task's training of the network itself."""
+    from proxies.task import ProxyTask, load_task
+
+    task = load_task(proxy, data=data if isinstance(data, str) else None)
+    if data is not None and not isinstance(data, str) and isinstance(task, ProxyTask):
+        task = ProxyTask(document=task.document, source=data)
+    device = resolve_hardware(hardware).device
+
+    def judge(arch: Architecture) -> float:
+        import torch
+
+        from proxies.training import seeded_build
+
+        network = seeded_build(arch, task.num_classes, seed=seed)
+        place = torch.device("cpu") if device.kind == "cpu" else torch.device(device.kind, device.index)
+        metrics = task.train(network, lambda step, values: "continue", seed=seed, device=place)
+        return float(metrics["accuracy"])
+
+    return judge
+
+
+def family_document(growths: Sequence[Growth], files: Sequence[str]) -> dict[str, Any]:
+    """A family as plain data: the base, and for each budget the chosen network beside the others."""
+    return {
+        "schema": FAMILY_SCHEMA,
+        "base": _member(growths[0].base),
+        "members": [
+            {
+                "file": file,
+                "limits": dict(growth.limits),
+                **_member(growth.best),
+                "others": [_member(each) for each in growth.members[1:]],
+            }
+            for growth, file in zip(growths, files, strict=True)
+        ],
+    }
+
+
+def write_family(growths: Sequence[Growth], folder: Path) -> Path:
+    """Write each chosen network, and `family.yaml` with the measurements of all, into a folder.
+
+    Raises:
+        RunWriteError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, growth in enumerate(growths, start=1):
+        arch = growth.best.arch
+        files.append(f"{(arch.name or 'network')[:80]}-{number}.yaml")
+        write_atomically(folder / files[-1], dump(arch.to_document()))
+    path = folder / "family.yaml"
+    write_atomically(path, dump_yaml(family_document(growths, files), str(path)))
+    return path
+
+
+def _member(grown: Grown) -> dict[str, Any]:
+    return {
+        "direction": grown.direction,
+        "phi": grown.phi,
+        "digest": grown.arch.digest,
+        "resolution": grown.arch.eval_resolution,
+        **{name: int(value) for name, value in grown.costs.items()},
+        "step_ms": grown.step_ms,
+        "accuracy": grown.accuracy,
+    }
