@@ -18,7 +18,7 @@ from nas.deploy.module_tree import Call, module_tree
 from nas.deploy.source_code import SourceCode, plain_literal
 from nas.errors import ExportError
 from proxies.weights import save_weights
-from search_spaces.architecture import Architecture, Head, Stage, Stem
+from search_spaces.architecture import Architecture, Head, Recipe, Stage, Stem
 from search_spaces.document import architecture_from_document, load_architecture
 from search_spaces.network import build
 from search_spaces.registry import BLOCKS
@@ -46,7 +46,9 @@ def assert_agrees(arch, path, *, resolution=64):
     return network, again, module
 
 
-@pytest.mark.parametrize("space", SPACE_NAMES)
+@pytest.mark.parametrize(
+    "space", ["tiny", *(pytest.param(s, marks=pytest.mark.thorough) for s in SPACE_NAMES if s != "tiny")]
+)
 def test_a_random_member_of_every_space_agrees(space, tmp_path):
     assert_agrees(small_member(space), tmp_path / "network.py")
 
@@ -58,20 +60,24 @@ def test_more_random_members_of_every_space_agree(space, tmp_path):
         assert_agrees(arch, tmp_path / f"network_{index}.py", resolution=32)
 
 
-@pytest.mark.parametrize("op", BLOCKS)
-def test_every_registered_block_agrees(op, tmp_path):
+def network_of(op):
+    """A small network of one kind of block, with a stride, a change of width and a residual."""
     spec = BLOCKS[op].spec
     block = spec(**{name: 4 for name, field in spec.model_fields.items() if field.is_required()})
     stages = (
         Stage(stride=2, depth=1, width=32, block=block),
         Stage(stride=2, depth=2, width=64, block=block),
     )
-    arch = Architecture(stem=Stem(width=16), stages=stages, head=Head(width=32))
-    assert_agrees(arch, tmp_path / "network.py", resolution=32)
+    return Architecture(stem=Stem(width=16), stages=stages, head=Head(width=32))
+
+
+@pytest.mark.parametrize("op", BLOCKS)
+def test_every_registered_block_agrees(op, tmp_path):
+    assert_agrees(network_of(op), tmp_path / "network.py", resolution=32)
 
 
 def test_it_trains_as_ours_does(tmp_path):
-    arch = load_architecture("efficientnetv2-b0")
+    arch = replace(network_of("mbconv"), recipe=Recipe(dropout=0.2, drop_path=0.2))
     network, again, _ = assert_agrees(arch, tmp_path / "network.py", resolution=32)
     images, labels = torch.rand(4, 3, 32, 32), torch.arange(4)
     losses = []
@@ -87,7 +93,7 @@ def test_it_trains_as_ours_does(tmp_path):
     assert torch.equal(network.stem[1].running_var, again.stem[1].running_var)
 
 
-@pytest.mark.parametrize("name", ["efficientnetv2-b0", "coatnet-0"])
+@pytest.mark.parametrize("name", [pytest.param("efficientnetv2-b0", marks=pytest.mark.thorough), "coatnet-0"])
 def test_it_starts_from_the_same_distributions(name, tmp_path):
     path = tmp_path / "network.py"
     arch = load_architecture(name)
@@ -124,13 +130,12 @@ print(json.dumps({"missing": missing, "logits": logits, "training": found.traini
 """
 
 
-@pytest.mark.parametrize("space", ["coatnet"])
-def test_it_runs_where_there_is_torch_and_nothing_else(space, tmp_path):
-    arch = small_member(space)
+def test_it_runs_where_there_is_torch_and_nothing_else(tmp_path):
+    arch = network_of("attention")
     network = with_statistics(build(arch, CLASSES, resolution=32)).eval()
     folder = tmp_path / "export"
     folder.mkdir()
-    (folder / "network.py").write_text(module_text(arch, name=space, num_classes=CLASSES, resolution=32))
+    (folder / "network.py").write_text(module_text(arch, name="network", num_classes=CLASSES, resolution=32))
     save_weights(
         network.state_dict(), folder / "w.safetensors", arch=arch, num_classes=CLASSES, resolution=32
     )
