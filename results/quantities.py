@@ -40,7 +40,6 @@ _KNOWN = (
     ),
     Quantity(name="onnx_ms", label="inference time in ONNX Runtime", unit="ms"),
     Quantity(name="onnx_ratio", label="ONNX Runtime time relative to the reference network"),
-    Quantity(name="estimated_step_ms", label="estimated training step time", unit="ms"),
     Quantity(name="train_loss_sum", label="sum of training losses"),
     Quantity(name="loss", label="loss"),
     Quantity(name="seconds", label="evaluation time", unit="s"),

@@ -131,7 +131,7 @@ function outcome(found) {
   };
   const notes = [found.o !== undefined ? `measured in ${texts[found.o]}` : null, found.a ? `attempt ${found.a}` : null].filter(Boolean);
   return element("div", { class: "outcome" },
-    element("p", {}, element("b", {}, found.k === "time" ? "Step time" : "Training"), ` · ${found.s} · ${duration(found.t)}${notes.length ? ` · ${notes.join(", ")}` : ""}`),
+    element("p", {}, element("b", {}, ({ time: "Step time", estimate: "Estimated step time" })[found.k] || "Training"), ` · ${found.s} · ${duration(found.t)}${notes.length ? ` · ${notes.join(", ")}` : ""}`),
     found.r !== undefined ? element("p", { class: "problem small" }, texts[found.r]) : null,
     shown.length ? element("p", { class: "small" }, shown.map(one).join("; ")) : null,
     found.l ? curve(found.l) : null,
