@@ -33,6 +33,7 @@ COMMANDS = {
     "show": ("cli.runs:show", "Results"),
     "pareto": ("cli.runs:pareto", "Results"),
     "compare": ("cli.compare:compare", "Results"),
+    "confirm": ("cli.confirm:confirm", "Results"),
     "export": ("cli.export:export", "Results"),
     "verify": ("cli.verify:verify", "Results"),
     "report": ("cli.report:report", "Results"),

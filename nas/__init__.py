@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nas.api import resume as resume
     from nas.api import search as search
     from nas.config import SearchConfig as SearchConfig
+    from nas.confirming import confirm as confirm
     from nas.deploy.export import export as export
     from nas.errors import NasError as NasError
     from nas.estimating import estimate as estimate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from proxies.protocols import Task as Task
     from results.compare import compare as compare
     from results.comparison import Comparison as Comparison
+    from results.confirmations import honest as honest
     from results.likeness import like_groups as like_groups
     from results.pareto import Objective as Objective
     from results.report.page import write_report as write_report
@@ -78,10 +80,12 @@ _PLACES = {
     "block_run": "search_spaces.builders",
     "build": "search_spaces.network",
     "compare": "results.compare",
+    "confirm": "nas.confirming",
     "cost": "search_spaces.architecture",
     "estimate": "nas.estimating",
     "export": "nas.deploy.export",
     "fused_mbconv": "search_spaces.builders",
+    "honest": "results.confirmations",
     "int_range": "search_spaces.choice",
     "like_groups": "results.likeness",
     "load_architecture": "search_spaces.document",

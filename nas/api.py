@@ -18,7 +18,7 @@ from nas.gate import OptimisticGate
 from nas.halving import NonDominatedHalving
 from nas.interruption import Interruption, noting_interrupts
 from nas.measuring import measure
-from nas.planning import SearchPlan, make_plan, sample_members, seed_count, space_fingerprint
+from nas.planning import SearchPlan, make_plan, require_same, sample_members, seed_count
 from nas.predictor_quality import predictor_quality
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
@@ -29,7 +29,7 @@ from nas.warm_start import front_of, warm_start
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
 from results.directory import ROOT, RunDirectory, list_runs, read_config
-from results.errors import RunError, RunMismatchError
+from results.errors import RunError
 from results.export import write_front
 from results.ledger import Ledger
 from results.predictor_notes import PREDICTORS_EVENT
@@ -115,24 +115,9 @@ def resume(
             f"{', '.join(refused)}: cannot be changed when resuming; start a new run, which reuses this"
         )
     plan = make_plan(make_config({**stored, **(changes or {})}), space=space, task=task)
-    _require_same(path, document, plan)
+    require_same(path, document, plan)
     with RunDirectory.open(path) as directory:
         return _run(plan, directory, progress or Silent(), retry_failed=retry_failed)
-
-
-def _require_same(path: Path, document: Mapping[str, Any], plan: SearchPlan) -> None:
-    found = {
-        "space": space_fingerprint(plan.space),
-        "task": plan.task_fingerprint,
-        "hardware": plan.hardware_fingerprint,
-    }
-    stored = {name: (document.get(name) or {}).get("fingerprint") for name in found}
-    changed = [name for name, value in found.items() if stored[name] != value]
-    if changed:
-        raise RunMismatchError(
-            f"{path}: {' and '.join(changed)} changed since this run was started; start a new run, "
-            "which reuses every measurement that still holds"
-        )
 
 
 def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress, *, retry_failed: bool = False) -> Run:

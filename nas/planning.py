@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +33,7 @@ from proxies.hardware import (
     timing_settings,
 )
 from proxies.records import Outcome, TimingSettings
+from results.errors import RunMismatchError
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
 from search_spaces.space_document import load_space
@@ -287,3 +288,23 @@ def seed_count(plan: SearchPlan) -> int:
 def sample_members(space: Space, count: int, seed: int) -> Sequence[Architecture]:
     """A few members to look at."""
     return [space.decode(genes) for genes in space.sample(np.random.default_rng(seed), count)]
+
+
+def require_same(path: Path, document: Mapping[str, Any], plan: SearchPlan) -> None:
+    """Let pass a plan that measures as the run in `path` did, whose `run.yaml` is `document`.
+
+    Raises:
+        RunMismatchError: space, proxy task or hardware are others.
+    """
+    found = {
+        "space": space_fingerprint(plan.space),
+        "task": plan.task_fingerprint,
+        "hardware": plan.hardware_fingerprint,
+    }
+    stored = {name: (document.get(name) or {}).get("fingerprint") for name in found}
+    changed = [name for name, value in found.items() if stored[name] != value]
+    if changed:
+        raise RunMismatchError(
+            f"{path}: {' and '.join(changed)} changed since this run was started; start a new run, "
+            "which reuses every measurement that still holds"
+        )

@@ -1,10 +1,10 @@
-"""Fronts without the winner's curse: what each network is likely to be, and how likely it is on the true front.
+"""Fronts without the winner's curse: what each network likely is, and its chance of being on the true front.
 
 The best of many noisy measurements is too good to be true. Here each network has a posterior instead: its
 measurements, weighed by how much repeats of one network differ, are drawn towards what networks of its costs
-are like (empirical Bayes; Efron & Morris 1975). A posterior does not depend on why a network was looked at, so
-selection does no harm to it, as far as the prior holds. The chance of a place on the front is counted over draws
-of all networks from their posteriors.
+are like (empirical Bayes; Efron & Morris 1975). A posterior does not depend on why a network was looked at,
+so selection does no harm to it, as far as the prior holds. The chance of a place on the front is counted over
+draws of all networks from their posteriors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from results.pareto import Objective, non_dominated
 Floats = npt.NDArray[np.float64]
 
 DRAWS = 1000
+LIKELY = 0.5
 MIN_CHANCE = 0.1
 """Below this a network is no member: it is dominated as surely as can be told."""
 MIN_FITTED = 10
@@ -39,7 +40,8 @@ class Measured:
 class Honest:
     """A network's likely values with 95 % intervals, and the probability that no other truly dominates it.
 
-    `is_member`: no other network dominates its likely values, and the probability is 0.1 or more. `num_measurements` by quantity.
+    `is_member`: the probability is a half or more; or it is 0.1 or more, and no other network dominates the
+    likely values. `num_measurements` is by quantity.
     """
 
     id: int
@@ -103,7 +105,7 @@ def honest_front(
                 low={name: low for name, (low, _) in zip(names, ends, strict=True)},
                 high={name: high for name, (_, high) in zip(names, ends, strict=True)},
                 probability=float(chances[index]),
-                is_member=index in members and chances[index] >= MIN_CHANCE,
+                is_member=bool(chances[index] >= (MIN_CHANCE if index in members else LIKELY)),
                 num_measurements={name: len(network.repeated.get(name, ())) for name in posteriors},
             )
         )
@@ -116,14 +118,16 @@ def to_confirm(found: Sequence[Honest], count: int) -> list[int]:
     return [each.id for each in ranked[:count] if each.probability > 0.0 or each.is_member]
 
 
-def pooled_noise(groups: Sequence[Sequence[float]]) -> float | None:
+def pooled_noise(groups: Sequence[Sequence[float] | Floats]) -> float | None:
     """The standard deviation of one measurement, pooled over networks with two or more; None without any."""
-    squares = sum(float(np.sum((np.asarray(group) - np.mean(group)) ** 2)) for group in groups if len(group) > 1)
+    squares = sum(
+        float(np.sum((np.asarray(group) - np.mean(group)) ** 2)) for group in groups if len(group) > 1
+    )
     freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
     return (squares / freedom) ** 0.5 if freedom else None
 
 
-def _noise(groups: Sequence[Floats]) -> float | None:
+def _noise(groups: list[Floats]) -> float | None:
     """As `pooled_noise`, without first measurements where there are enough others.
 
     A network is measured again because its first measurement was good, by luck too; that luck would count as
@@ -140,7 +144,7 @@ def _posterior(networks: Sequence[Measured], name: str, given: float | None) -> 
     deviation = _noise(values) if given is None else given
     if deviation is None:
         raise ValueError(
-            f"no network has two independent measurements of {name}, so how far they can be trusted is not known;"
+            f"no network has two independent measurements of {name}, so its noise is not known;"
             " measure the front again (nas confirm)"
         )
     means = np.array([float(np.mean(group)) for group in values])
@@ -161,7 +165,9 @@ def _are_fractions(groups: Sequence[Sequence[float]]) -> bool:
 def _features(networks: Sequence[Measured]) -> Floats:
     """Standardised logarithms of the exact costs, their squares and products, (N, F)."""
     names = sorted(set.intersection(*(set(network.exact) for network in networks)))
-    rows = np.log1p(np.array([[network.exact[name] for name in names] for network in networks], dtype=np.float64))
+    rows = np.log1p(
+        np.array([[network.exact[name] for name in names] for network in networks], dtype=np.float64)
+    )
     rows = rows[:, np.ptp(rows, axis=0) > 1e-9]
     if rows.shape[1] == 0:
         return np.zeros((len(networks), 0))
@@ -171,8 +177,8 @@ def _features(networks: Sequence[Measured]) -> Floats:
 
 
 def _prior(features: Floats, means: Floats, errors: Floats) -> tuple[Floats, Floats, float]:
-    """What networks of such costs are like, (N,), the variance of that, (N,), and how much they differ from it
-    beyond the noise, as a variance.
+    """What networks of such costs are like, (N,), the variance of that, (N,), and the variance of networks
+    around it beyond the noise.
 
     The spread is the excess of the residuals' variance over the measurements', with the degrees of freedom
     that the trend takes counted off.

@@ -74,6 +74,20 @@ def test_a_candidate_is_built_from_its_run(run: Run) -> None:
 
 
 @pytest.mark.xdist_group("api")
+def test_a_front_is_confirmed_by_measurements_that_the_search_did_not_make(run: Run) -> None:
+    with pytest.raises(RunMismatchError, match="task changed"):
+        nas.confirm(run, task=CountingTask(version=2))
+    before = run.reload().results
+    found = nas.confirm(run, top=1, task=CountingTask())
+    assert found == nas.honest(run)
+    confirmed = {each.id: each.num_measurements["accuracy"] for each in found}
+    assert sorted(confirmed.values()) == [1, 1, 2], "one was trained from a second seed"
+    assert all(0.0 <= each.probability <= 1.0 for each in found)
+    assert any(each.is_member for each in found)
+    assert run.reload().results == before
+
+
+@pytest.mark.xdist_group("api")
 def test_weights_are_kept_when_asked_for(run: Run) -> None:
     from safetensors.torch import load_file
 
