@@ -96,8 +96,9 @@ def test_over_fifty_seeds_the_winner_s_curse_is_broken():
 def test_naive_values_of_a_front_are_too_good_and_honest_ones_are_not():
     bias = {"naive": [], "honest": []}
     for seed in range(4):
-        table, naive, found = confirmed(seed, 100)
-        of = {each.id: each for each in found}
+        table = Table(seed, 100)
+        naive = table.naive()
+        of = {each.id: each for each in honest_front(table.networks(), OBJECTIVES, noise=NOISE)}
         for i in naive:
             bias["naive"].append(table.seen[i]["accuracy"][0] - table.true[i]["accuracy"])
             bias["honest"].append(of[i].values["accuracy"] - table.true[i]["accuracy"])
