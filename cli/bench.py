@@ -89,6 +89,14 @@ def bench(
         int, typer.Option(min=1, help="Evaluations on their way at once.", rich_help_panel=SEARCHING)
     ] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes to replay in.", rich_help_panel=SEARCHING)] = 1,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the comparison: .png, .svg, .pdf or .html (extra plot).",
+            rich_help_panel=SEARCHING,
+        ),
+    ] = None,
     predict: Annotated[
         str | None,
         typer.Option(
@@ -169,12 +177,34 @@ def bench(
         noise=noise,
         parallel=parallel,
     )
+    if plot is not None:
+        _check_plot(plot)
     traces = _replayed(asked, plan, jobs)
     document = _document(asked, plan, traces)
+    if plot is not None:
+        from nas.strategy_plot import comparison
+
+        comparison(plan, traces).save(plot)
     if as_json:
         write_json(document)
     else:
         _write_comparison(document)
+
+
+def _check_plot(file: Path) -> None:
+    """Refuse a plot that cannot be drawn before minutes are spent on what it would show."""
+    from importlib.util import find_spec
+
+    from results.plots.chart import FORMATS
+
+    form = file.suffix.removeprefix(".").lower()
+    if form not in FORMATS:
+        raise typer.BadParameter(f"{file} does not end in .{', .'.join(FORMATS)}", param_hint="'--plot'")
+    library = "plotly" if form == "html" else "matplotlib"
+    if find_spec(library) is None:
+        raise typer.BadParameter(
+            f"needs {library}; pip install 'training-aware-nas[plot]'", param_hint="'--plot'"
+        )
 
 
 def _networks(name: str, space: str | None, drop: Sequence[str]) -> "tuple[Table, Space, Run | None]":

@@ -107,3 +107,17 @@ def test_a_run_with_too_little_measured_says_how_much_is_needed(capsys, tmp_path
 def test_a_table_needs_its_space_named(capsys, table):
     ended = run_here(capsys, "bench", str(table), "--maximize", "accuracy")
     assert_one_problem(ended, 2, "'--space'", "is needed with a table")
+
+
+def test_the_comparison_is_drawn(capsys, table, tmp_path):
+    file = tmp_path / "compared.svg"
+    ended = bench(capsys, table, "--budget", 4, "--seeds", 2, "--oracle", "table", "--plot", str(file))
+    assert ended.code == 0
+    drawn = file.read_text()
+    for text in ("networks evaluated", "hypervolume (share of the box)", "random", "evolution"):
+        assert text in drawn
+
+
+def test_a_plot_of_no_known_form_is_refused_first(capsys, table):
+    ended = bench(capsys, table, "--budget", 4, "--plot", "compared.gif")
+    assert_one_problem(ended, 2, "'--plot'", "does not end in .png")

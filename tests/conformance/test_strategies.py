@@ -1,8 +1,11 @@
 """Laws that every strategy obeys, whatever it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from nas.objectives import parse_bounds
 from nas.reward import EFFICIENTNETV2_REWARD
 from nas.strategies.protocol import Evaluation, Strategy
 from nas.strategies.registry import STRATEGIES, StrategyInputs, make_strategy
@@ -132,3 +135,55 @@ def test_it_neither_changes_nor_keeps_what_it_is_told(name: str) -> None:
     assert np.array_equal(told.genes, before)
     for genes in proposals(strategy, searched, 10):
         assert searched.explain(searched.decode(genes)) is None
+
+
+ENDINGS = ("complete", "refused", "gated", "stopped", "failed")
+
+
+def ended(searched: Space, genes: Genes, index: int) -> Evaluation:
+    """One of each ending in turn, with what is known of it then."""
+    whole, ending = evaluation(searched, genes, index), ENDINGS[index % len(ENDINGS)]
+    kept = {name: value for name, value in whole.values.items() if name != "accuracy"}
+    values = {"complete": whole.values, "failed": {}}.get(ending, kept)
+    curve = {1: 0.3, 2: 0.5} if ending == "complete" else {1: 0.2} if ending == "stopped" else {}
+    return replace(whole, genes=whole.genes, values=values, ending=ending, curve=curve)
+
+
+def test_every_ending_is_borne_and_measured_limits_are_heard(name: str) -> None:
+    """Law: proposals stay members, and follow from the history, whatever ended how."""
+    searched = SPACES["tiny"]
+    inputs = StrategyInputs(
+        space=searched,
+        reward=EFFICIENTNETV2_REWARD,
+        budget=30,
+        bounds=parse_bounds(["step_ms<=20"]),
+    )
+
+    def asked() -> list[Genes]:
+        strategy, found = make_strategy(name, inputs), []
+        for index in range(enough(name, 18)):
+            genes = strategy.ask(np.random.default_rng([3, index]))
+            assert searched.explain(searched.decode(genes)) is None
+            found.append(genes)
+            strategy.tell(ended(searched, genes, index))
+        return found
+
+    assert all(np.array_equal(a, b) for a, b in zip(asked(), asked(), strict=True))
+
+
+@pytest.mark.parametrize("on_their_way", [1, 4])
+def test_seeds_come_first_however_many_are_on_their_way(name: str, on_their_way: int) -> None:
+    searched = SPACES["tiny"]
+    seeds = tuple(searched.sample(np.random.default_rng(11), 6))
+    strategy = made(name, searched, seeds=seeds)
+    waiting, known = [], []
+    for index in range(7):
+        if len(waiting) >= on_their_way:
+            strategy.tell(waiting.pop(0))
+        genes = strategy.ask(np.random.default_rng(index))
+        while genes.tobytes() in known:
+            genes = strategy.ask(np.random.default_rng(index))
+        known.append(genes.tobytes())
+        waiting.append(evaluation(searched, genes, index))
+    if name != "random":  # which has no use for them
+        assert known[:6] == [seed.tobytes() for seed in seeds]
