@@ -149,12 +149,13 @@ def _counts(found: "Cost") -> tuple[str, str]:
 
 
 def _settings(document: dict[str, Any], prefix: str = "") -> str:
-    """`kernel 3, expand 4, se.ratio 0.25`."""
+    """`kernel 3, expand 4, se.ratio 0.25`; weights that are static go without saying."""
     parts = [
         _settings(value, f"{prefix}{key}.") if isinstance(value, dict) else f"{prefix}{key} {value}"
         for key, value in document.items()
+        if value != "static"
     ]
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
 
 
 def _check(arch: "Architecture", resolution: int, num_classes: int) -> "CrossCheck":

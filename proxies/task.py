@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
@@ -23,8 +23,9 @@ from proxies.data.registry import (
 )
 from proxies.recipe import TRAINING_VERSION, TrainingRecipe
 from proxies.records import Precision
-from search_spaces.architecture import Architecture, Recipe
+from search_spaces.architecture import Architecture, Head, Recipe
 from search_spaces.blocks.attention import Attention
+from search_spaces.blocks.ghost import Ghost
 from search_spaces.document import read_spec
 from search_spaces.messages import suggest
 from search_spaces.spec import Name, Probability, Resolution, Spec
@@ -169,7 +170,7 @@ def reduce(arch: Architecture, *, width_factor: float, depth_factor: float) -> A
 
     Widths are multiplied and rounded to the nearest multiple of 8, at least 8; depths are multiplied and
     rounded, at least 1. A factor of 1 changes nothing. Attention heads that a new width does not hold whole
-    times are narrowed to the widest that it does.
+    times are narrowed to the widest that it does. Widths that blocks and head state themselves shrink alike.
     """
 
     def width(channels: int) -> int:
@@ -186,17 +187,26 @@ def reduce(arch: Architecture, *, width_factor: float, depth_factor: float) -> A
                 stage,
                 width=width(stage.width),
                 depth=depth(stage.depth),
-                block=_fitted(stage.block, width(stage.width)),
+                block=_fitted(stage.block, width(stage.width), width),
             )
             for stage in arch.stages
         ),
-        head=arch.head.model_copy(update={"width": width(arch.head.width)}),
+        head=_narrowed_head(arch.head, width),
     )
 
 
-def _fitted(block: "Block", width: int) -> "Block":
+def _narrowed_head(head: Head, narrowed: Callable[[int], int]) -> Head:
+    changes: dict[str, Any] = {"width": narrowed(head.width)}
+    if head.linear != "none":
+        changes["linear"] = head.linear.model_copy(update={"width": narrowed(head.linear.width)})
+    return head.model_copy(update=changes)
+
+
+def _fitted(block: "Block", width: int, narrowed: Callable[[int], int]) -> "Block":
     if isinstance(block, Attention) and width % block.head_dim:
         return block.model_copy(update={"head_dim": gcd(width, block.head_dim)})
+    if isinstance(block, Ghost):
+        return block.model_copy(update={"hidden": narrowed(block.hidden)})
     return block
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from search_spaces.blocks.protocol import Block
+from search_spaces.blocks.weight import Weight, weight_cost
 from search_spaces.cost import (
     Cost,
     kept_by_activation,
@@ -47,6 +48,7 @@ class Stem(Spec):
     """The first convolution: kxk, batch norm, activation; at depth 2 a bare kxk convolution follows.
 
     The second one has neither norm nor activation, because pre-activation blocks begin with a norm (CoAtNet).
+    `weight` says how each of them comes by its weights.
     """
 
     width: Width
@@ -54,6 +56,13 @@ class Stem(Spec):
     stride: Stride = 2
     act: ActivationName = "silu"
     depth: StemDepth = 1
+    weight: Weight = "static"
+
+
+class HeadLinear(Spec):
+    """A linear layer with bias on the pooled vector, followed by the head's activation (MobileNetV3)."""
+
+    width: Width
 
 
 class Head(Spec):
@@ -61,11 +70,21 @@ class Head(Spec):
 
     `convolution`: 1x1 convolution, batch norm, activation, global average pooling (EfficientNet).
     `pooled`: global average pooling, layer norm, linear layer, activation (CoAtNet, with tanh).
+    `linear`: a further linear layer and activation after either (GhostNet). `weight` is that of the
+    convolution; what works on the pooled vector is static, since there each expert would cost as much as the
+    layer itself.
     """
 
     width: Width
     act: HeadActivationName = "silu"
     form: Literal["convolution", "pooled"] = "convolution"
+    linear: Literal["none"] | HeadLinear = "none"
+    weight: Weight = "static"
+
+    @property
+    def features(self) -> int:
+        """Width of what the classifier reads."""
+        return self.width if self.linear == "none" else self.linear.width
 
 
 class Norm(Spec):
@@ -130,6 +149,8 @@ class Architecture:
         object.__setattr__(self, "stages", stages)
         if not self.is_strided:
             object.__setattr__(self, "padding", "symmetric")
+        if self.head.form == "pooled" and self.head.weight != "static":
+            object.__setattr__(self, "head", self.head.model_copy(update={"weight": "static"}))
 
     @cached_property
     def digest(self) -> str:
@@ -194,10 +215,12 @@ def stem_cost(stem: Stem, channels: int, side: int, padding: str) -> tuple[Cost,
     kept = channels * kept_input_area(side, stem.kernel, stem.stride, padding)
     kept += kept_by_activation(stem.act) * stem.width * out**2
     total = static_cost(params=weights + 2 * stem.width, macs=weights * out**2, kept=kept)
+    total += weight_cost(stem.weight, channels, stem.width, kernel=stem.kernel)
     if stem.depth > 1:
         weights = stem.kernel**2 * stem.width**2
         kept = stem.width * kept_input_area(out, stem.kernel, 1, padding)
         total += static_cost(params=weights, macs=weights * out**2, kept=kept)
+        total += weight_cost(stem.weight, stem.width, stem.width, kernel=stem.kernel)
     return total, out
 
 
@@ -219,28 +242,31 @@ def head_cost(head: Head, in_width: int, side: int, num_classes: int) -> Cost:
     ReLU's output) and the pooled vector. Pooling itself needs only the size of what it pools. In the pooled
     form: the pooled vector, its mean and deviation, the normed vector, and what the activation keeps.
     """
-    if head.form == "pooled":
-        return _pooled_head_cost(head, in_width, num_classes)
-    area = side * side
-    weights = in_width * head.width
-    classifier = head.width * num_classes
-    kept = in_width * area + 2 * head.width * area + head.width
-    return static_cost(
-        params=weights + 2 * head.width + classifier + num_classes,
-        macs=weights * area + classifier,
-        kept=kept,
-    )
-
-
-def _pooled_head_cost(head: Head, in_width: int, num_classes: int) -> Cost:
-    """params = 2 i + (i w + w) + (w K + K), with i in, w width, K classes; macs = i w + w K."""
-    weights = in_width * head.width + head.width * num_classes
     keeps_input = head.act not in {"relu", "tanh"}
-    return static_cost(
-        params=weights + 2 * in_width + head.width + num_classes,
-        macs=weights,
-        kept=2 * in_width + 2 + (2 if keeps_input else 1) * head.width,
-    )
+    total = _head_features_cost(head, in_width, side, act_maps=2 if keeps_input else 1)
+    if head.linear != "none":
+        width = head.linear.width
+        weights = head.width * width
+        kept = (2 if keeps_input else 1) * width
+        total += static_cost(params=weights + width, macs=weights, kept=kept)
+    classifier = head.features * num_classes
+    return total + static_cost(params=classifier + num_classes, macs=classifier, kept=0)
+
+
+def _head_features_cost(head: Head, in_width: int, side: int, *, act_maps: int) -> Cost:
+    """With i in, w width, A area; what is kept includes the vector that the next layer reads.
+
+    convolution: params = i w + 2 w;       macs = A i w
+    pooled:      params = 2 i + i w + w;   macs = i w
+    """
+    weights = in_width * head.width
+    if head.form == "pooled":
+        kept = 2 * in_width + 2 + act_maps * head.width
+        return static_cost(params=weights + 2 * in_width + head.width, macs=weights, kept=kept)
+    area = side * side
+    kept = in_width * area + 2 * head.width * area + head.width
+    total = static_cost(params=weights + 2 * head.width, macs=weights * area, kept=kept)
+    return total + weight_cost(head.weight, in_width, head.width, kernel=1)
 
 
 def _maximal_runs(stages: Iterable[Stage], in_width: int) -> Iterator[Stage]:

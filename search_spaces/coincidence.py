@@ -49,6 +49,9 @@ def redundancies(fixed: Record, slots: Sequence[Slot], genes: Sequence[Gene]) ->
     is_strided = 1 not in constants_at(fixed, ("stem", "stride")) or any(slot.stride > 1 for slot in slots)
     if isinstance(fixed.get("padding"), Pick) and not is_strided:
         inert.append("padding")
+    head_weight = fixed.get("head"), ("weight",)
+    if "pooled" in constants_at(fixed, ("head", "form")) and len(list(constants_at(*head_weight))) > 1:
+        inert.append("head.weight")
     return Redundancies(tuple(_coincidences(runs)), tuple(dict.fromkeys(inert)))
 
 

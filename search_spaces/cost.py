@@ -2,7 +2,8 @@
 
 Conventions (used wherever a cost is printed):
     params            trainable parameters, batch-norm scale and shift included, running statistics not
-    active_params     parameters that take part in one forward pass (fewer than `params` only with experts)
+    active_params     parameters of one image's network (fewer than `params` only with experts: of a dynamic
+                      convolution the one kernel that an image's experts are mixed to, and the router)
     macs              multiply-adds of convolutions and linear layers for one image, one forward pass;
                       norms, activations, softmax, pooling and biases are not counted; attention's two
                       products of tokens are

@@ -151,7 +151,7 @@ class _Generator:
         if isinstance(type_, LeafOrRecord):
             return {
                 "if": {"type": "object"},
-                "then": self.record(type_.record, path),
+                "then": self._concrete(type_.record, path),
                 "else": _leaf_schema(type_.leaf),
             }
         if isinstance(type_, Tagged):

@@ -181,6 +181,8 @@ class _Search:
         """The lexicographically first genotype; None when there is none."""
         values = {key: getattr(self.arch, key) for key in FIXED.fields}
         inert = _NO_PATHS if self.arch.is_strided else frozenset({"padding"})
+        if self.arch.head.form == "pooled":
+            inert |= {"head.weight"}
         states = tuple(rule.start for rule in self.matcher.rules)
         found = []
         for given in self._record(self.matcher.fixed, values, {}, "", None, inert):

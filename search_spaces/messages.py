@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from search_spaces.nodes import Fields, Node, Scalar, shorten
-from search_spaces.schema import RecordType
+from search_spaces.schema import RecordType, Tagged
 
 
 def option_labels(options: tuple[Node, ...]) -> tuple[str, ...]:
@@ -47,7 +47,9 @@ def _integer_hint(text: str) -> str:
     return f"; write {meant.group(1)}" if meant else ""
 
 
-def explain_error(details: Sequence[ErrorDetails], node: Scalar, also: RecordType | None = None) -> str:
+def explain_error(
+    details: Sequence[ErrorDetails], node: Scalar, also: RecordType | Tagged | None = None
+) -> str:
     """One sentence for what pydantic found wrong with a scalar, where a mapping `also` would have done."""
     first = next((detail for detail in details if detail["type"] == "literal_error"), details[0])
     context: dict[str, Any] = first.get("ctx") or {}
@@ -66,7 +68,9 @@ def explain_error(details: Sequence[ErrorDetails], node: Scalar, also: RecordTyp
                 part.strip(" '") for part in str(context["expected"]).replace(" or ", ", ").split(",")
             ]
             near = suggest(node.text, expected)
-            if also is not None:
+            if isinstance(also, Tagged):
+                expected.append(also.example)
+            elif also is not None:
                 expected.append("{" + ", ".join(f"{key}: ..." for key in also.fields) + "}")
             return f"{shown} is not {'one of ' if len(expected) > 1 else ''}{', '.join(expected)}{near}"
         case "greater_than_equal":

@@ -12,7 +12,7 @@ from search_spaces.cost import output_side
 from search_spaces.layers.activation import activation
 from search_spaces.layers.context import LayerContext
 from search_spaces.layers.convolution import conv2d, init_linear
-from search_spaces.layers.pooled_head import PooledHead
+from search_spaces.layers.pooled_head import FeatureLayer, PooledHead
 from search_spaces.registry import BLOCKS
 
 
@@ -74,7 +74,7 @@ def build(
     if not 0.0 <= drop_path < 1.0:
         raise ValueError(f"drop_path is {drop_path}; it must be at least 0 and below 1")
     stem, head = _stem(arch), _head(arch)
-    classifier = nn.Linear(arch.head.width, num_classes)
+    classifier = nn.Linear(arch.head.features, num_classes)
     init_linear(classifier)
     blocks = nn.Sequential(*_layers(arch, drop_path, resolution))
     return Network(stem=stem, blocks=blocks, head=head, dropout=dropout, classifier=classifier)
@@ -83,24 +83,41 @@ def build(
 def _stem(arch: Architecture) -> nn.Module:
     spec, padding = arch.stem, arch.padding
     layers: list[nn.Module] = [
-        conv2d(arch.input.channels, spec.width, kernel=spec.kernel, stride=spec.stride, padding=padding),
+        conv2d(
+            arch.input.channels,
+            spec.width,
+            kernel=spec.kernel,
+            stride=spec.stride,
+            padding=padding,
+            weight=spec.weight,
+        ),
         nn.BatchNorm2d(spec.width, arch.norm.eps, arch.norm.momentum),
         activation(spec.act),
     ]
     if spec.depth > 1:
-        layers.append(conv2d(spec.width, spec.width, kernel=spec.kernel, stride=1, padding=padding))
+        second = conv2d(
+            spec.width, spec.width, kernel=spec.kernel, stride=1, padding=padding, weight=spec.weight
+        )
+        layers.append(second)
     return nn.Sequential(*layers)
 
 
 def _head(arch: Architecture) -> nn.Module:
     spec, in_width = arch.head, arch.stages[-1].width
-    if spec.form == "pooled":
+    layers: list[nn.Module] = []
+    if spec.form == "convolution":
+        layers = [
+            conv2d(in_width, spec.width, kernel=1, stride=1, padding=arch.padding, weight=spec.weight),
+            nn.BatchNorm2d(spec.width, arch.norm.eps, arch.norm.momentum),
+            activation(spec.act),
+        ]
+    elif spec.linear == "none":
         return PooledHead(in_width, spec.width, spec.act)
-    return nn.Sequential(
-        conv2d(in_width, spec.width, kernel=1, stride=1, padding=arch.padding),
-        nn.BatchNorm2d(spec.width, arch.norm.eps, arch.norm.momentum),
-        activation(spec.act),
-    )
+    else:
+        layers = [PooledHead(in_width, spec.width, spec.act)]
+    if spec.linear != "none":
+        layers.append(FeatureLayer(spec.width, spec.linear.width, spec.act))
+    return nn.Sequential(*layers)
 
 
 def _layers(arch: Architecture, drop_path: float, resolution: int) -> list[nn.Module]:

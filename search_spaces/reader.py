@@ -87,7 +87,7 @@ class Reader:
             return self._leaf(node, type_, path)
         if isinstance(type_, LeafOrRecord):
             if isinstance(node, Fields):
-                return self._record(node, type_.record, path, site)
+                return self._read(node, type_.record, path, site)
             return self._leaf(node, type_.leaf, path, also=type_.record)
         if isinstance(type_, Tagged):
             return self._tagged(node, type_, path, site)
@@ -289,7 +289,9 @@ class Reader:
 
     # --- values ----------------------------------------------------------------------------------------
 
-    def _leaf(self, node: Node, type_: Leaf, path: str, also: RecordType | None = None) -> Tree | None:
+    def _leaf(
+        self, node: Node, type_: Leaf, path: str, also: RecordType | Tagged | None = None
+    ) -> Tree | None:
         if isinstance(node, Scalar):
             try:
                 return Const(type_.adapter.validate_python(node.value, strict=True))
@@ -302,16 +304,18 @@ class Reader:
 
     def _tagged(self, node: Node, type_: Tagged, path: str, site: str) -> Tree | None:
         if not isinstance(node, Fields):
-            self.report(node.mark, path, "expected a block such as {op: mbconv, kernel: 3, expand: 4}")
+            self.report(node.mark, path, f"expected a {type_.name} such as {type_.example}")
             return None
         variants = type_.variants()
         op = node.get("op")
         if op is None:
-            self.report(node.mark, path, f"a block needs its op: {', '.join(variants)}")
+            self.report(node.mark, path, f"a {type_.name} needs its op: {', '.join(variants)}")
             return None
         if choice_key(op) is not None:
             self.report(
-                op.mark, f"{path}.op", "a tag cannot be a choice; make the block a choice between blocks"
+                op.mark,
+                f"{path}.op",
+                f"a tag cannot be a choice; make the {type_.name} a choice between {type_.name}s",
             )
             return None
         value = op.value if isinstance(op, Scalar) else None

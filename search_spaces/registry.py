@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 
 from search_spaces.blocks.attention import Attention
 from search_spaces.blocks.fused_mbconv import FusedMBConv
+from search_spaces.blocks.ghost import Ghost
 from search_spaces.blocks.mbconv import MBConv
 from search_spaces.blocks.preact_mbconv import PreactMBConv
 from search_spaces.spec import Spec
@@ -25,6 +26,7 @@ class BlockKind:
 BLOCKS: dict[str, BlockKind] = {
     "attention": BlockKind(spec=Attention, layer="search_spaces.layers.attention:AttentionLayer"),
     "fused_mbconv": BlockKind(spec=FusedMBConv, layer="search_spaces.layers.fused_mbconv:FusedMBConvLayer"),
+    "ghost": BlockKind(spec=Ghost, layer="search_spaces.layers.ghost:GhostLayer"),
     "mbconv": BlockKind(spec=MBConv, layer="search_spaces.layers.mbconv:MBConvLayer"),
     "preact_mbconv": BlockKind(
         spec=PreactMBConv, layer="search_spaces.layers.preact_mbconv:PreactMBConvLayer"

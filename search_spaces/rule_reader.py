@@ -139,10 +139,13 @@ def known_fields() -> dict[str, list[Leaf]]:
                     visit(variant, path)
             elif isinstance(field.type, LeafOrRecord):
                 leaves.append(field.type.leaf)
-                visit(field.type.record, path)
+                kinds = field.type.record
+                for record in kinds.variants().values() if isinstance(kinds, Tagged) else (kinds,):
+                    visit(record, path)
             elif isinstance(field.type, Leaf):
                 leaves.append(field.type)
             else:
+                fields.pop(path)  # a mapping is nothing to compare with
                 visit(field.type, path)
 
     visit(RUN, "")

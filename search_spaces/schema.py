@@ -43,22 +43,24 @@ class RecordType:
 
 
 @dataclass(frozen=True, slots=True)
-class LeafOrRecord:
-    """`none`, or a mapping."""
-
-    leaf: Leaf
-    record: RecordType
-
-
-@dataclass(frozen=True, slots=True)
 class Tagged:
-    """One of the registered blocks, by its `op`."""
+    """One of several kinds of mapping, by its `op`."""
 
     name: str
+    example: str
+    specs: Callable[[], Mapping[str, type[BaseModel]]]
 
     def variants(self) -> Mapping[str, RecordType]:
         """The record of each op; plug-ins included once they are loaded."""
-        return {op: record_type(kind.spec, op) for op, kind in sorted(BLOCKS.items())}
+        return {op: record_type(spec, op) for op, spec in sorted(self.specs().items())}
+
+
+@dataclass(frozen=True, slots=True)
+class LeafOrRecord:
+    """`none` or another word, or a mapping."""
+
+    leaf: Leaf
+    record: RecordType | Tagged
 
 
 Type = Leaf | RecordType | LeafOrRecord | Tagged
@@ -111,17 +113,29 @@ def _field_type(name: str, info: FieldInfo) -> Type:
         union: Any = rest[0]
         for member in rest[1:]:
             union = union | member
+        if "op" in specs[0].model_fields:
+            return LeafOrRecord(leaf(name, union), _kinds(name, tuple(specs)))
         return LeafOrRecord(leaf(name, union), record_type(specs[0]))
     if info.metadata:
         annotation = Annotated[(annotation, *info.metadata)]
     return leaf(name, annotation)
 
 
+@cache
+def _kinds(name: str, specs: tuple[type[BaseModel], ...]) -> Tagged:
+    by_op = {str(spec.model_fields["op"].default): spec for spec in specs}
+    return Tagged(name, f"{{op: {min(by_op)}, ...}}", lambda: by_op)
+
+
 NAME = leaf("name", Name)
 RESOLUTION = leaf("resolution", Resolution)
 STRIDE = leaf("stride", Stride)
 WIDTH = leaf("width", Width)
-BLOCK = Tagged("block")
+BLOCK = Tagged(
+    "block",
+    "{op: mbconv, kernel: 3, expand: 4}",
+    lambda: {op: kind.spec for op, kind in BLOCKS.items()},
+)
 RUN = RecordType(
     "run",
     _make_run,

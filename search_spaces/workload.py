@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from search_spaces.architecture import Architecture, Head, Stage, Stem
+from search_spaces.blocks.weight import weight_operations
 from search_spaces.cost import FLOAT32_BYTES, Cost, output_side
 from search_spaces.operations import OPERATION_KINDS, Operation, activation, convolution, linear, norm, pool
 
-MAC_KINDS = ("conv", "depthwise", "pointwise", "linear", "matmul")
+MAC_KINDS = ("conv", "depthwise", "pointwise", "linear", "matmul", "mix")
 """Kinds that `cost` counts multiply-adds of."""
 
 PHYSICAL_QUANTITIES = (
@@ -53,8 +54,9 @@ def stem_operations(stem: Stem, channels: int, side: int) -> Part:
     found = convolution(channels, stem.width, kernel=stem.kernel, area_in=side * side, area_out=out * out)
     area = out * out
     second = convolution(stem.width, stem.width, kernel=stem.kernel, area_in=area, area_out=area)
-    rest = (second,) if stem.depth > 1 else ()
-    return Part((found, norm(stem.width, area), activation(stem.width, area), *rest), out)
+    rest = weight_operations(stem.weight, second, stem.width) if stem.depth > 1 else ()
+    first = weight_operations(stem.weight, found, channels)
+    return Part((*first, norm(stem.width, area), activation(stem.width, area), *rest), out)
 
 
 def stage_operations(stage: Stage, in_width: int, side: int, padding: str) -> Part:
@@ -69,23 +71,26 @@ def stage_operations(stage: Stage, in_width: int, side: int, padding: str) -> Pa
 
 
 def head_operations(head: Head, in_width: int, side: int, num_classes: int) -> tuple[Operation, ...]:
-    """Convolution, norm, activation and pooling, or what the pooled form has of them; the classifier."""
+    """Convolution, norm, activation and pooling, or what the pooled form has of them; linear layers."""
     area = side * side
     if head.form == "pooled":
-        return (
+        found = [
             pool(in_width, area),
             norm(in_width, 1),
             linear(in_width, head.width),
             activation(head.width, 1),
-            linear(head.width, num_classes),
-        )
-    return (
-        convolution(in_width, head.width, kernel=1, area_in=area, area_out=area),
-        norm(head.width, area),
-        activation(head.width, area),
-        pool(head.width, area),
-        linear(head.width, num_classes),
-    )
+        ]
+    else:
+        convolved = convolution(in_width, head.width, kernel=1, area_in=area, area_out=area)
+        found = [
+            *weight_operations(head.weight, convolved, in_width),
+            norm(head.width, area),
+            activation(head.width, area),
+            pool(head.width, area),
+        ]
+    if head.linear != "none":
+        found += [linear(head.width, head.linear.width), activation(head.linear.width, 1)]
+    return (*found, linear(head.features, num_classes))
 
 
 def physical_row(operations: tuple[Operation, ...], cost: Cost) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def our_names(arch: Architecture, theirs: Iterable[str]) -> tuple[str, dict[str,
     if layout == "nas":
         return layout, {name: name for name in names}
     refused = {s.block.op for s in arch.stages if not isinstance(s.block, FusedMBConv | MBConv)}
-    if refused or arch.stem.depth > 1 or arch.head.form != "convolution":
+    if refused or arch.stem.depth > 1 or arch.head.form != "convolution" or arch.head.linear != "none":
         what = ", ".join(sorted(refused)) or "its stem or head"
         raise LayoutError(
             f"weights named as {layout} names them are of EfficientNets; this network has {what}"

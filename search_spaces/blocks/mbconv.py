@@ -10,9 +10,18 @@ from search_spaces.blocks.squeeze_excite import (
     squeeze_excite_operations,
     squeeze_excite_params,
 )
+from search_spaces.blocks.weight import Weight, weight_cost, weight_operations
 from search_spaces.cost import Cost, kept_by_activation, kept_input_area, output_side, static_cost
 from search_spaces.operations import Operation, activation, add, convolution, norm
 from search_spaces.spec import ActivationName, Expand, Kernel, Spec
+
+
+class MBConvWeights(Spec):
+    """The weights of each convolution."""
+
+    expand: Weight = "static"
+    depthwise: Weight = "static"
+    project: Weight = "static"
 
 
 class MBConv(Spec):
@@ -31,16 +40,20 @@ class MBConv(Spec):
     expand: Expand
     se: Literal["none"] | SqueezeExcite = "none"
     act: ActivationName = "silu"
+    weights: MBConvWeights = MBConvWeights()
 
     def canonical(self, in_width: int, width: int, *, stride: int) -> "MBConv":
-        """Without expansion the expanded width is the input width, so `se.from` says nothing."""
+        """Without expansion there is no first convolution, and `se.from` says nothing: both widths agree."""
+        changes: dict[str, Any] = {}
         if self.expand == 1 and self.se != "none" and self.se.source != "input":
-            return self.model_copy(update={"se": SqueezeExcite(ratio=self.se.ratio)})
-        return self
+            changes["se"] = SqueezeExcite(ratio=self.se.ratio)
+        if self.expand == 1 and self.weights.expand != "static":
+            changes["weights"] = self.weights.model_copy(update={"expand": "static"})
+        return self.model_copy(update=changes) if changes else self
 
     def inert_fields(self, in_width: int, width: int, *, stride: int) -> frozenset[str]:
         """Paths of the fields that make no difference to the network."""
-        return frozenset({"se.from"}) if self.expand == 1 else frozenset()
+        return frozenset({"se.from", "weights.expand"}) if self.expand == 1 else frozenset()
 
     @classmethod
     def requirement(cls, width: int, side: int, fields: Mapping[str, Any]) -> str | None:
@@ -52,6 +65,7 @@ class MBConv(Spec):
 
         params = [i h + 2 h if expand > 1] + k^2 h + 2 h + [2 h r + r + h] + h o + 2 o
         macs   = [A i h if expand > 1] + B k^2 h + [2 h r] + B h o
+        and what `weights` add to their convolutions.
         """
         hidden = in_width * self.expand
         area_out = output_side(side, stride) ** 2
@@ -73,7 +87,11 @@ class MBConv(Spec):
             params += squeeze_excite_params(reduced, hidden)
             macs += squeeze_excite_macs(reduced, hidden)
             kept += squeeze_excite_kept(reduced, hidden, area_out, act_maps)
-        return static_cost(params=params, macs=macs, kept=kept)
+        total = static_cost(params=params, macs=macs, kept=kept)
+        if self.expand != 1:
+            total += weight_cost(self.weights.expand, in_width, hidden, kernel=1)
+        total += weight_cost(self.weights.depthwise, hidden, hidden, kernel=self.kernel, groups=hidden)
+        return total + weight_cost(self.weights.project, hidden, width, kernel=1)
 
     def operations(
         self, in_width: int, width: int, *, stride: int, side: int, padding: str
@@ -83,15 +101,18 @@ class MBConv(Spec):
         area_in, area_out = side * side, output_side(side, stride) ** 2
         found: list[Operation] = []
         if self.expand != 1:
-            found.append(convolution(in_width, hidden, kernel=1, area_in=area_in, area_out=area_in))
+            expand = convolution(in_width, hidden, kernel=1, area_in=area_in, area_out=area_in)
+            found += weight_operations(self.weights.expand, expand, in_width)
             found += [norm(hidden, area_in), activation(hidden, area_in)]
         depthwise = convolution(
             hidden, hidden, kernel=self.kernel, area_in=area_in, area_out=area_out, groups=hidden
         )
-        found += [depthwise, norm(hidden, area_out), activation(hidden, area_out)]
+        found += weight_operations(self.weights.depthwise, depthwise, hidden)
+        found += [norm(hidden, area_out), activation(hidden, area_out)]
         if self.se != "none":
             found += squeeze_excite_operations(self.se.reduced_width(in_width, hidden), hidden, area_out)
-        found.append(convolution(hidden, width, kernel=1, area_in=area_out, area_out=area_out))
+        project = convolution(hidden, width, kernel=1, area_in=area_out, area_out=area_out)
+        found += weight_operations(self.weights.project, project, hidden)
         found.append(norm(width, area_out))
         if stride == 1 and in_width == width:
             found.append(add(width, area_out))

@@ -17,6 +17,7 @@ from search_spaces.blocks.squeeze_excite import (
     squeeze_excite_operations,
     squeeze_excite_params,
 )
+from search_spaces.blocks.weight import Weight, weight_cost, weight_operations
 from search_spaces.cost import Cost, kept_by_activation, kept_input_area, output_side, static_cost
 from search_spaces.operations import Operation, activation, convolution, downsampling, norm, pointwise
 from search_spaces.spec import ActivationName, Expand, Kernel, Ratio, Spec
@@ -30,6 +31,15 @@ class OutputSqueezeExcite(Spec):
     def reduced_width(self, width: int) -> int:
         """Width between the two 1x1 convolutions."""
         return max(1, int(self.ratio * width))
+
+
+class PreactMBConvWeights(Spec):
+    """The weights of each convolution; biases are never mixed."""
+
+    expand: Weight = "static"
+    depthwise: Weight = "static"
+    project: Weight = "static"
+    shortcut: Weight = "static"
 
 
 class PreactMBConv(Spec):
@@ -53,16 +63,21 @@ class PreactMBConv(Spec):
     act: ActivationName = "gelu"
     stride_at: Literal["depthwise", "expand", "pool"] = "depthwise"
     pool: PoolName = "max"
+    weights: PreactMBConvWeights = PreactMBConvWeights()
 
     def canonical(self, in_width: int, width: int, *, stride: int) -> "PreactMBConv":
-        """Without a stride nothing takes it and nothing is pooled."""
+        """Without a stride nothing takes it or is pooled; at the same width no shortcut is projected."""
+        changes: dict[str, Any] = {}
         if stride == 1 and (self.stride_at != "depthwise" or self.pool != "max"):
-            return self.model_copy(update={"stride_at": "depthwise", "pool": "max"})
-        return self
+            changes = {"stride_at": "depthwise", "pool": "max"}
+        if in_width == width and self.weights.shortcut != "static":
+            changes["weights"] = self.weights.model_copy(update={"shortcut": "static"})
+        return self.model_copy(update=changes) if changes else self
 
     def inert_fields(self, in_width: int, width: int, *, stride: int) -> frozenset[str]:
         """Paths of the fields that make no difference to the network."""
-        return frozenset({"stride_at", "pool"}) if stride == 1 else frozenset()
+        strided = frozenset({"stride_at", "pool"}) if stride == 1 else frozenset()
+        return strided | {"weights.shortcut"} if in_width == width else strided
 
     @classmethod
     def requirement(cls, width: int, side: int, fields: Mapping[str, Any]) -> str | None:
@@ -75,6 +90,7 @@ class PreactMBConv(Spec):
 
         params = [i o + o if i != o] + 2 i + i h + 2 h + k^2 h + 2 h + [2 h r + r + h] + h o + o
         macs   = [B i o if i != o] + E i h + B k^2 h + [2 h r] + B h o
+        and what `weights` add to their convolutions.
         """
         hidden = width * self.expand
         area_in, area_out = side * side, output_side(side, stride) ** 2
@@ -101,7 +117,16 @@ class PreactMBConv(Spec):
             params += squeeze_excite_params(reduced, hidden)
             macs += squeeze_excite_macs(reduced, hidden)
             kept += squeeze_excite_kept(reduced, hidden, area_out, act_maps)
-        return static_cost(params=params, macs=macs, kept=kept)
+        return static_cost(params=params, macs=macs, kept=kept) + self._weight_cost(in_width, width)
+
+    def _weight_cost(self, in_width: int, width: int) -> Cost:
+        hidden, weights = width * self.expand, self.weights
+        total = weight_cost(weights.expand, in_width, hidden, kernel=1)
+        total += weight_cost(weights.depthwise, hidden, hidden, kernel=self.kernel, groups=hidden)
+        total += weight_cost(weights.project, hidden, width, kernel=1)
+        return (
+            total if in_width == width else total + weight_cost(weights.shortcut, in_width, width, kernel=1)
+        )
 
     def operations(
         self, in_width: int, width: int, *, stride: int, side: int, padding: str
@@ -114,15 +139,18 @@ class PreactMBConv(Spec):
         if self.stride_at == "pool" and stride > 1:
             found.append(downsampling(in_width, area_in, area_out))
         read = area_out if self.stride_at == "pool" else area_in
-        found.append(convolution(in_width, hidden, kernel=1, area_in=read, area_out=expanded))
+        expand = convolution(in_width, hidden, kernel=1, area_in=read, area_out=expanded)
+        found += weight_operations(self.weights.expand, expand, in_width)
         found += [norm(hidden, expanded), activation(hidden, expanded)]
-        found.append(
-            convolution(
-                hidden, hidden, kernel=self.kernel, area_in=expanded, area_out=area_out, groups=hidden
-            )
+        depthwise = convolution(
+            hidden, hidden, kernel=self.kernel, area_in=expanded, area_out=area_out, groups=hidden
         )
+        found += weight_operations(self.weights.depthwise, depthwise, hidden)
         found += [norm(hidden, area_out), activation(hidden, area_out)]
         if self.se != "none":
             found += squeeze_excite_operations(self.se.reduced_width(width), hidden, area_out)
-        found.append(pointwise(hidden, width, area_out))
-        return (*found, *shortcut_operations(in_width, width, side=side, stride=stride))
+        found += weight_operations(self.weights.project, pointwise(hidden, width, area_out), hidden, width)
+        return (
+            *found,
+            *shortcut_operations(in_width, width, side=side, stride=stride, weight=self.weights.shortcut),
+        )

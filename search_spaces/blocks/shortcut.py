@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from search_spaces.blocks.weight import Weight, weight_operations
 from search_spaces.cost import output_side
 from search_spaces.operations import Operation, add, downsampling, pointwise
 
@@ -31,9 +32,12 @@ def pooling_kept(pooled: int, pool: PoolName) -> int:
     return 2 * pooled if pool == "max" else 0
 
 
-def shortcut_operations(in_width: int, width: int, *, side: int, stride: int) -> tuple[Operation, ...]:
+def shortcut_operations(
+    in_width: int, width: int, *, side: int, stride: int, weight: Weight = "static"
+) -> tuple[Operation, ...]:
     """Pooling and projection where there are any, and the addition."""
     area_out = output_side(side, stride) ** 2
     found = [downsampling(in_width, side * side, area_out)] if stride > 1 else []
-    found += [pointwise(in_width, width, area_out)] if in_width != width else []
+    if in_width != width:
+        found += weight_operations(weight, pointwise(in_width, width, area_out), in_width, width)
     return (*found, add(width, area_out))

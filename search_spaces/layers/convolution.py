@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.blocks.weight import Weight
 from search_spaces.cost import total_padding
+from search_spaces.layers.dynamic import DynamicConv2d
 from search_spaces.spec import Padding
 
 
@@ -36,9 +38,20 @@ class Conv2dSame(nn.Conv2d):
 
 
 def conv2d(
-    in_width: int, width: int, *, kernel: int, stride: int, padding: Padding, groups: int = 1
-) -> nn.Conv2d:
+    in_width: int,
+    width: int,
+    *,
+    kernel: int,
+    stride: int,
+    padding: Padding,
+    groups: int = 1,
+    weight: Weight = "static",
+) -> nn.Module:
     """A bias-free convolution whose output side is ceil(side / stride), initialised as `init_conv` says."""
+    if weight != "static":
+        return DynamicConv2d(
+            in_width, width, weight, kernel=kernel, stride=stride, padding=padding, groups=groups
+        )
     if padding == "same" and stride > 1:
         conv: nn.Conv2d = Conv2dSame(in_width, width, kernel, stride, groups=groups, bias=False)
     else:

@@ -29,6 +29,7 @@ class FusedMBConvLayer(nn.Module):
                 kernel=spec.kernel,
                 stride=context.stride,
                 padding=context.padding,
+                weight=spec.weights.fused,
             ),
             nn.BatchNorm2d(hidden, eps, momentum),
             activation(spec.act),
@@ -40,7 +41,14 @@ class FusedMBConvLayer(nn.Module):
                 reduced = spec.se.reduced_width(context.in_width, hidden)
                 self.excite = SqueezeExciteLayer(hidden, reduced, spec.act)
             self.project = nn.Sequential(
-                conv2d(hidden, context.width, kernel=1, stride=1, padding=context.padding),
+                conv2d(
+                    hidden,
+                    context.width,
+                    kernel=1,
+                    stride=1,
+                    padding=context.padding,
+                    weight=spec.weights.project,
+                ),
                 nn.BatchNorm2d(context.width, eps, momentum),
             )
         self.has_residual = context.has_residual

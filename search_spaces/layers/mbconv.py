@@ -25,7 +25,14 @@ class MBConvLayer(nn.Module):
         self.expand = nn.Sequential()
         if spec.expand != 1:
             self.expand = nn.Sequential(
-                conv2d(context.in_width, hidden, kernel=1, stride=1, padding=context.padding),
+                conv2d(
+                    context.in_width,
+                    hidden,
+                    kernel=1,
+                    stride=1,
+                    padding=context.padding,
+                    weight=spec.weights.expand,
+                ),
                 nn.BatchNorm2d(hidden, eps, momentum),
                 activation(spec.act),
             )
@@ -37,6 +44,7 @@ class MBConvLayer(nn.Module):
                 stride=context.stride,
                 padding=context.padding,
                 groups=hidden,
+                weight=spec.weights.depthwise,
             ),
             nn.BatchNorm2d(hidden, eps, momentum),
             activation(spec.act),
@@ -46,7 +54,14 @@ class MBConvLayer(nn.Module):
             reduced = spec.se.reduced_width(context.in_width, hidden)
             self.excite = SqueezeExciteLayer(hidden, reduced, spec.act)
         self.project = nn.Sequential(
-            conv2d(hidden, context.width, kernel=1, stride=1, padding=context.padding),
+            conv2d(
+                hidden,
+                context.width,
+                kernel=1,
+                stride=1,
+                padding=context.padding,
+                weight=spec.weights.project,
+            ),
             nn.BatchNorm2d(context.width, eps, momentum),
         )
         self.has_residual = context.has_residual

@@ -27,7 +27,14 @@ class PreactMBConvLayer(nn.Module):
         self.norm = nn.BatchNorm2d(context.in_width, eps, momentum)
         self.pool = downsampling(spec.pool, at.get("pool", 1))
         self.expand = nn.Sequential(
-            conv2d(context.in_width, hidden, kernel=1, stride=at.get("expand", 1), padding=padding),
+            conv2d(
+                context.in_width,
+                hidden,
+                kernel=1,
+                stride=at.get("expand", 1),
+                padding=padding,
+                weight=spec.weights.expand,
+            ),
             nn.BatchNorm2d(hidden, eps, momentum),
             activation(spec.act),
         )
@@ -39,6 +46,7 @@ class PreactMBConvLayer(nn.Module):
                 stride=at.get("depthwise", 1),
                 padding=padding,
                 groups=hidden,
+                weight=spec.weights.depthwise,
             ),
             nn.BatchNorm2d(hidden, eps, momentum),
             activation(spec.act),
@@ -46,10 +54,10 @@ class PreactMBConvLayer(nn.Module):
         self.excite: nn.Module = nn.Identity()
         if spec.se != "none":
             self.excite = SqueezeExciteLayer(hidden, spec.se.reduced_width(context.width), spec.act)
-        self.project = pointwise(hidden, context.width)
+        self.project = pointwise(hidden, context.width, spec.weights.project)
         self.shortcut = nn.Sequential(downsampling(spec.pool, context.stride))
         if context.in_width != context.width:
-            self.shortcut.append(pointwise(context.in_width, context.width))
+            self.shortcut.append(pointwise(context.in_width, context.width, spec.weights.shortcut))
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

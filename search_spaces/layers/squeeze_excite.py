@@ -15,12 +15,12 @@ class SqueezeExciteLayer(nn.Module):
     Shape: (B, C, H, W) -> (B, C, H, W).
     """
 
-    def __init__(self, width: int, reduced: int, act: ActivationName) -> None:
+    def __init__(self, width: int, reduced: int, act: ActivationName, gate: nn.Module | None = None) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(width, reduced, 1)
         self.act = activation(act)
         self.restore = nn.Conv2d(reduced, width, 1)
-        self.gate = nn.Sigmoid()
+        self.gate = nn.Sigmoid() if gate is None else gate
         init_conv(self.reduce)
         init_conv(self.restore)
 

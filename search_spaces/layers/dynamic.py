@@ -1,0 +1,119 @@
+"""Convolutions whose kernels are mixed anew for every image."""
+
+# Shapes: B batch, M experts, C channels in, O channels out, G channels in a group, K kernel, N positions,
+# H height, W width.
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.blocks.weight import Dynamic
+from search_spaces.cost import total_padding
+from search_spaces.spec import Padding
+
+
+class Router(nn.Module):
+    """One gate an expert for each image, from the means of its channels.
+
+    Shape: (B, C, H, W) -> (B, M).
+    """
+
+    def __init__(self, in_width: int, spec: Dynamic) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential()
+        if spec.router == "mlp":
+            self.hidden = nn.Sequential(nn.Linear(in_width, in_width, bias=False), nn.ReLU())
+        self.gates = nn.Linear(in_width, spec.experts, bias=spec.router == "linear")
+        self.act = nn.Sigmoid() if spec.activation == "sigmoid" else nn.Softmax(1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool, route, squash."""
+        alpha_BM: Tensor = self.act(self.gates(self.hidden(x_BCHW.mean((2, 3)))))
+        return alpha_BM
+
+
+class DynamicConv2d(nn.Module):
+    """A convolution with a kernel for each image, the router's mixture of the experts'; a bias is not mixed.
+
+    Shape: (B, C, H, W) -> (B, O, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self,
+        in_width: int,
+        width: int,
+        spec: Dynamic,
+        *,
+        kernel: int,
+        stride: int,
+        padding: Padding,
+        groups: int = 1,
+        has_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stride, self.groups = stride, groups
+        self.pads_as_tensorflow = padding == "same" and stride > 1
+        self.router = Router(in_width, spec)
+        self.experts = nn.Parameter(torch.empty(spec.experts, width, in_width // groups, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(width)) if has_bias else None
+        with torch.no_grad():  # each expert as `init_conv` initialises a static convolution
+            nn.init.normal_(self.experts, 0.0, math.sqrt(2.0 / (kernel**2 * width // groups)))
+
+    def mixed_kernels(self, x_BCHW: Tensor) -> Tensor:
+        """The kernel of each image, (B, O, G, K, K)."""
+        alpha_BM = self.router(x_BCHW)
+        kernels_BOGKK: Tensor = (alpha_BM @ self.experts.flatten(1)).view(-1, *self.experts.shape[1:])
+        return kernels_BOGKK
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Mix, convolve each image with its own kernel, and add the bias if there is one."""
+        y_BOHW = self._convolve(x_BCHW, self.mixed_kernels(x_BCHW))
+        return y_BOHW if self.bias is None else y_BOHW + self.bias[:, None, None]
+
+    def _convolve(self, x_BCHW: Tensor, kernels_BOGKK: Tensor) -> Tensor:
+        kernel = kernels_BOGKK.shape[-1]
+        if kernel == 1 and self.stride == 1 and self.groups == 1:
+            return multiplied(x_BCHW, kernels_BOGKK)
+        padding = ((kernel - 1) // 2, (kernel - 1) // 2)
+        if self.pads_as_tensorflow:
+            rows, columns = (total_padding(side, kernel, self.stride) for side in x_BCHW.shape[2:])
+            padding = (rows // 2, columns // 2)
+            if rows % 2 or columns % 2:
+                sides = (padding[1], columns - padding[1], padding[0], rows - padding[0])
+                x_BCHW, padding = functional.pad(x_BCHW, sides), (0, 0)
+        return grouped(x_BCHW, kernels_BOGKK, stride=self.stride, padding=padding, groups=self.groups)
+
+    def extra_repr(self) -> str:
+        """Shape of the experts, stride and groups."""
+        return f"experts={tuple(self.experts.shape)}, stride={self.stride}, groups={self.groups}"
+
+
+def grouped(
+    x_BCHW: Tensor, kernels_BOGKK: Tensor, *, stride: int, padding: tuple[int, int], groups: int
+) -> Tensor:
+    """Every image with its own kernel, as one convolution whose groups are the images (and their groups)."""
+    batch, width = kernels_BOGKK.shape[:2]
+    y_1OHW = functional.conv2d(
+        x_BCHW.reshape(1, -1, *x_BCHW.shape[2:]),
+        kernels_BOGKK.reshape(batch * width, *kernels_BOGKK.shape[2:]),
+        stride=stride,
+        padding=padding,
+        groups=batch * groups,
+    )
+    return y_1OHW.view(batch, width, *y_1OHW.shape[2:])
+
+
+def multiplied(x_BCHW: Tensor, kernels_BOGKK: Tensor) -> Tensor:
+    """The same for a dense 1x1 kernel of stride 1: a product of two matrices an image.
+
+    The memory format of the map is kept, so that nothing is copied in either.
+    """
+    batch, _, height, columns = x_BCHW.shape
+    kernels_BOC = kernels_BOGKK.flatten(2)
+    if x_BCHW.is_contiguous():
+        return torch.bmm(kernels_BOC, x_BCHW.flatten(2)).view(batch, -1, height, columns)
+    x_BNC = x_BCHW.permute(0, 2, 3, 1).reshape(batch, height * columns, -1)
+    y_BNO = torch.bmm(x_BNC, kernels_BOC.transpose(1, 2))
+    return y_BNO.view(batch, height, columns, -1).permute(0, 3, 1, 2)
