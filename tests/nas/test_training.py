@@ -25,7 +25,9 @@ from results.errors import RunError, RunLockedError, RunWriteError
 ROOT = Path(__file__).parents[2]
 OPTIONS = {"data": DATA, "recipe": RECIPE, "hardware": "cpu", "threads": 1}
 MIDDLE_OF_STAGE_TWO = 10
-"""Also the middle of an epoch."""
+"""Also the middle of an epoch; a step that something is saved at."""
+KILLED_AT = 12
+"""The report after that, before anything is saved of it."""
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +103,14 @@ from pathlib import Path
 import nas
 from small_training import ARCH, DATA, RECIPE, SignalsAt
 nas.train(ARCH, out=Path(sys.argv[1]), data=DATA, recipe=RECIPE, hardware="cpu", threads=1,
-          checkpoint_seconds=1e-9, progress=SignalsAt({MIDDLE_OF_STAGE_TWO}))
+          checkpoint_seconds=1e-9, progress=SignalsAt({KILLED_AT}))
 """
     out = tmp_path / "killed"
     done = subprocess.run([sys.executable, "-c", code, str(out)], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert loss_curve(out)[-1][0] == MIDDLE_OF_STAGE_TWO
+    assert loss_curve(out)[-1][0] == KILLED_AT  # a row that the resumed training writes anew
+    newest = checkpoint_files(out / "checkpoints")[0]
+    assert json.loads(newest.read_text())["step"] == MIDDLE_OF_STAGE_TWO
     assert not (out / "result.json").exists()
     assert nas.resume_training(out).result["test"] == whole.result["test"]
     assert_same_training(out, whole.path)
