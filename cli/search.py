@@ -176,6 +176,14 @@ def search(
             metavar="P", help="Of a timed step: fp32, tf32, bf16 or fp16.", rich_help_panel=MEASURING
         ),
     ] = None,
+    inference_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images of a timed inference, where an objective asks for it; default: those of a step.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = None,
     executor: Annotated[
         str | None,
         typer.Option(metavar="ray|local", help="Where jobs run; default ray.", rich_help_panel=RUNNING),
@@ -258,6 +266,7 @@ def search(
         "resolution": resolution,
         "batch": batch,
         "precision": precision,
+        "inference_batch": inference_batch,
         "executor": executor,
         "workers": workers,
         "ray_address": ray_address,

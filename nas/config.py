@@ -44,6 +44,7 @@ class SearchConfig(Spec):
     resolution: Resolution | None = None
     batch: PositiveInt | None = None
     precision: Precision | None = None
+    inference_batch: PositiveInt | None = None
     estimate: bool = False
     keep_weights: bool = False
     reuse: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ class SearchSettings(TypedDict, total=False):
     resolution: int | None
     batch: int | None
     precision: Precision | None
+    inference_batch: int | None
     estimate: bool
     keep_weights: bool
     reuse: Sequence[str]

@@ -29,17 +29,22 @@ class Evaluations:
     task_fingerprint: str
     seeds: tuple[int, ...]
     bounds: tuple[Bound, ...] = ()
+    further_timings: tuple[TimingPlan, ...] = ()
+    """How else each candidate is timed: inference, where an objective or a limit asks for it."""
     estimate: Callable[[Architecture], Outcome] | None = None
 
-    def time_job(self, candidate: Candidate, arch: Architecture, repeat: int = 0) -> TimeJob:
-        """The job that times a candidate; `repeat` counts further, independent timings."""
-        return TimeJob(
-            digest=candidate.digest,
-            architecture=candidate.architecture,
-            hardware_fingerprint=self.hardware_fingerprint,
-            settings=self.timing(arch),
-            repeat=repeat,
-        )
+    def time_jobs(self, candidate: Candidate, arch: Architecture, repeat: int = 0) -> list[TimeJob]:
+        """The jobs that time a candidate, training first; `repeat` counts further, independent timings."""
+        return [
+            TimeJob(
+                digest=candidate.digest,
+                architecture=candidate.architecture,
+                hardware_fingerprint=self.hardware_fingerprint,
+                settings=timing(arch),
+                repeat=repeat,
+            )
+            for timing in (self.timing, *self.further_timings)
+        ]
 
     def train_jobs(self, candidate: Candidate) -> list[TrainJob]:
         """The jobs that train a candidate, one a seed."""

@@ -7,15 +7,26 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from nas.errors import ConfigError
+from proxies.records import TimedWork
 from results.pareto import Objective
 from search_spaces.limits import COST_NAMES, Limit
 from search_spaces.space import Space
 
-MEASURED_NAMES = ("accuracy", "step_ms", "step_ratio", "peak_memory_bytes", "images_per_second")
+TIMED_BEGINNINGS: dict[TimedWork, str] = {"inference": "inference_", "onnx-inference": "onnx_"}
+"""How the names of what only inference tells begin; a search times it where an objective or limit asks."""
+_INFERENCE_NAMES = tuple(
+    f"{beginning}{name}"
+    for beginning in TIMED_BEGINNINGS.values()
+    for name in ("ms", "ratio", "images_per_second")
+)
+MEASURED_NAMES = (
+    *("accuracy", "step_ms", "step_ratio", "peak_memory_bytes", "images_per_second"),
+    *(*_INFERENCE_NAMES, "inference_peak_memory_bytes"),
+)
 ESTIMABLE_NAMES = ("step_ms", "images_per_second")
 ESTIMATED = "estimated_"
 """How the name of an estimated quantity begins, so that it is another quantity than the measured one."""
-TIMED_NAMES = ("step_ratio", "peak_memory_bytes", "inference_ms")
+TIMED_NAMES = ("step_ratio", "peak_memory_bytes", "inference_peak_memory_bytes", *_INFERENCE_NAMES)
 """What only the device itself can say."""
 _LIMIT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=)\s*([0-9.eE+_-]+)\s*")
 
@@ -39,6 +50,19 @@ class Bound:
 
     def __str__(self) -> str:
         return f"{self.name}{self.sign}{self.value:g}"
+
+
+def timed_works(objectives: Sequence[Objective], bounds: Sequence[Bound]) -> tuple[TimedWork, ...]:
+    """What is timed of every candidate so that these quantities are known: training always, which is what a
+    network is judged by afterwards, and inference where a name is of it.
+    """
+    asked = [*(objective.name for objective in objectives), *(bound.name for bound in bounds)]
+    further = (
+        work
+        for work, beginning in TIMED_BEGINNINGS.items()
+        if any(name.startswith(beginning) for name in asked)
+    )
+    return ("training", *further)
 
 
 def parse_objectives(texts: Sequence[str]) -> tuple[Objective, ...]:

@@ -2,8 +2,9 @@
 
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
 from nas.errors import ConfigError
 from nas.evaluations import Evaluations
 from nas.goal import Goal, goal_of
-from nas.objectives import with_limits
+from nas.objectives import timed_works, with_limits
 from nas.strategies.registry import check_strategy
 from proxies.estimates import (
     describe_estimated,
@@ -32,7 +33,8 @@ from proxies.hardware import (
     resolve_hardware,
     timing_settings,
 )
-from proxies.records import Outcome, TimingSettings
+from proxies.onnx_packages import require_onnx
+from proxies.records import Outcome, TimedWork, TimingSettings
 from results.errors import RunMismatchError
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
@@ -81,15 +83,21 @@ class SearchPlan:
             return estimate_fingerprint(self.estimated)
         return hardware_fingerprint(self.hardware, threads=self.threads)
 
-    def timing(self, arch: Architecture) -> TimingSettings:
+    @property
+    def works(self) -> tuple[TimedWork, ...]:
+        """What is timed of every candidate, training first; where step times are estimated, nothing else."""
+        return timed_works(self.goal.objectives, self.goal.bounds)
+
+    def timing(self, arch: Architecture, work: TimedWork = "training") -> TimingSettings:
         """How `arch` is timed, or what its time is estimated of."""
         config = self.config
         return timing_settings(
             self.estimated or self.hardware.profile,
             arch,
             resolution=config.resolution,
-            batch_size=config.batch,
+            batch_size=config.batch if work == "training" else config.inference_batch or config.batch,
             precision=config.precision,
+            work=work,
         )
 
     def estimate(self, arch: Architecture) -> Outcome:
@@ -106,6 +114,7 @@ class SearchPlan:
         return Evaluations(
             hardware_fingerprint=self.hardware_fingerprint,
             timing=self.timing,
+            further_timings=tuple(partial(self.timing, work=work) for work in self.works[1:]),
             task_fingerprint=self.task_fingerprint,
             seeds=self.task_seeds,
             bounds=self.goal.bounds,
@@ -119,7 +128,7 @@ class SearchPlan:
             "config": self.config.model_dump(mode="json"),
             "objectives": [str(objective) for objective in self.goal.objectives],
             "jobs_per_candidate": {
-                "time" if self.estimated is None else "estimate": 1,
+                "time" if self.estimated is None else "estimate": len(self.works),
                 "train": len(self.task_seeds),
             },
             "space": {
@@ -162,6 +171,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
     except ValueError as error:
         raise ConfigError(str(error)) from error
     goal = goal_of(config)
+    require_timeable(timed_works(goal.objectives, goal.bounds), hardware)
     space = with_limits(space or load_space(config.space), goal.bounds)
     task = task or named_task(config, space, hardware)
     goal = goal_of(config, task_reward=getattr(task, "reward", None))
@@ -177,6 +187,23 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         workers=config.workers or default_workers(hardware),
         estimated=estimated,
     )
+
+
+def require_timeable(works: Iterable[TimedWork], hardware: ResolvedHardware) -> None:
+    """See that what is to be timed can be.
+
+    Raises:
+        ConfigError: ONNX Runtime is asked for on an accelerator.
+        OnnxMissingError: it is not installed.
+    """
+    if "onnx-inference" not in works:
+        return
+    if hardware.profile.kind != "cpu":
+        raise ConfigError(
+            f"onnx_ms is a time of the CPU, and this search is on {hardware.profile.name!r}; "
+            "use inference_ms, or --hardware cpu"
+        )
+    require_onnx()
 
 
 def _hardware(config: SearchConfig) -> tuple[ResolvedHardware, HardwareProfile | None]:

@@ -5,7 +5,7 @@ architecture is read back, its jobs are made, and each is looked up. Here the le
 follow from digests, and genotypes wait until somebody asks for them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -47,7 +47,7 @@ class Recovery:
     space: Space
     evaluations: Evaluations
     with_curves: bool = False
-    _keys: dict[str, tuple[Key, list[Key]]] = field(default_factory=dict)
+    _keys: dict[str, tuple[list[Key], list[Key]]] = field(default_factory=dict)
 
     def settled(self, candidate: Candidate) -> Settled | None:
         """How `candidate` ended; None where something is still to be done, or to be filed.
@@ -56,39 +56,40 @@ class Recovery:
         """
         if self.evaluations.estimate is not None:  # it is made anew, which is cheap beside a training
             return None
-        time_key, train_keys = self._keys_of(candidate)
-        timed = self._outcomes.get(time_key(candidate.digest))
-        if timed is None:
+        time_keys, train_keys = self._keys_of(candidate)
+        filed = [self._outcomes.get(key(candidate.digest)) for key in time_keys]
+        timed = tuple(outcome for outcome in filed if outcome is not None)
+        if any(outcome.status not in MEASURED for outcome in timed):
+            return self._of(candidate, timed, "failed")
+        if len(timed) < len(time_keys):
             return None
-        if timed.status not in MEASURED:
-            return self._of(candidate, (timed,), "failed")
         if self.evaluations.bounds and self._is_refused(candidate, timed):
             is_filed = candidate.digest in self._decided["limit"]
-            return self._of(candidate, (timed,), "refused") if is_filed else None
+            return self._of(candidate, timed, "refused") if is_filed else None
         keys = [key(candidate.digest) for key in train_keys]
         trained = [self._outcomes[key] for key in keys if key in self._outcomes]
         if not trained and candidate.digest in self._decided["gate"]:
-            return self._of(candidate, (timed,), "gated")
+            return self._of(candidate, timed, "gated")
         ending = ending_of(trained)
         if ending == "complete" and len(trained) < len(keys):
             return None
-        return self._of(candidate, (timed, *trained), ending)
+        return self._of(candidate, (*timed, *trained), ending)
 
-    def _is_refused(self, candidate: Candidate, timed: Outcome) -> bool:
-        return broken_bound(self.evaluations.bounds, values_of(candidate, [timed])) is not None
+    def _is_refused(self, candidate: Candidate, timed: Sequence[Outcome]) -> bool:
+        return broken_bound(self.evaluations.bounds, values_of(candidate, timed)) is not None
 
     def _of(self, candidate: Candidate, outcomes: tuple[Outcome, ...], ending: Ending) -> Settled:
         genes = partial(self._genes, candidate)
         evaluation = evaluation_of(candidate, genes, outcomes, ending, with_curve=self.with_curves)
         return Settled(evaluation=evaluation, outcomes=outcomes)
 
-    def _keys_of(self, candidate: Candidate) -> tuple[Key, list[Key]]:
-        """How the keys of its timing and trainings follow from a digest: alike for networks of one recipe."""
+    def _keys_of(self, candidate: Candidate) -> tuple[list[Key], list[Key]]:
+        """How the keys of its timings and trainings follow from a digest: alike for networks of one recipe."""
         recipe = candidate.architecture_json.rpartition(RECIPE)[2]
         if recipe not in self._keys:
-            timing = self.evaluations.time_job(candidate, _architecture(candidate))
+            timings = self.evaluations.time_jobs(candidate, _architecture(candidate))
             trainings = self.evaluations.train_jobs(candidate)
-            self._keys[recipe] = keys_like(timing), [keys_like(job) for job in trainings]
+            self._keys[recipe] = [keys_like(job) for job in timings], [keys_like(job) for job in trainings]
         return self._keys[recipe]
 
     def _genes(self, candidate: Candidate) -> Genes:

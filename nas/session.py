@@ -165,7 +165,7 @@ class Session:
         timed = self._timed(current)
         if timed is None:
             return
-        if timed[0].status not in {"ok", "unstable"}:
+        if any(outcome.status not in {"ok", "unstable"} for outcome in timed):
             self._settle(index, timed, "failed")
             return
         current.values = values_of(current.candidate, timed)
@@ -185,7 +185,7 @@ class Session:
     def _timed(self, current: _Open) -> list[Outcome] | None:
         """The outcome that says how long a step takes; None while it is being measured."""
         if self.evaluations.estimate is None:
-            return self._outcome_of([self.evaluations.time_job(current.candidate, current.arch)], current)
+            return self._outcome_of(self.evaluations.time_jobs(current.candidate, current.arch), current)
         estimated = self.evaluations.estimate(current.arch)
         self.ledger.record(estimated)
         return [estimated]
@@ -374,10 +374,10 @@ class Session:
         for position in front:
             candidate = candidates[measured[position].digest]
             arch = architecture_from_document(candidate.architecture)
-            job = self.evaluations.time_job(candidate, arch, repeat=1)
-            if self.ledger.find(job.key) is None:
-                waiting.add(job.key)
-                self._submit(job)
+            for job in self.evaluations.time_jobs(candidate, arch, repeat=1):
+                if self.ledger.find(job.key) is None:
+                    waiting.add(job.key)
+                    self._submit(job)
         while waiting:
             for event in self._wait():
                 if isinstance(event, Outcome):

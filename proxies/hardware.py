@@ -338,8 +338,8 @@ def timing_settings(
 ) -> TimingSettings:
     """How `arch` is timed on `profile`. What is not given is the profile's default.
 
-    The resolution is the one given, else the architecture's training resolution (224 where it has none),
-    but no more than the profile's maximum.
+    The resolution is the one given, else the architecture's training resolution (224 where it has none), or
+    for inference its evaluation resolution, but no more than the profile's maximum.
 
     Raises:
         ValueError: a precision or a way of running that this kind of device is not timed in, or a value out
@@ -347,6 +347,7 @@ def timing_settings(
     """
     defaults = profile.defaults
     trained_at = arch.recipe.train_resolution or DEFAULT_RESOLUTION
+    run_at = trained_at if work == "training" else arch.recipe.eval_resolution or trained_at
     chosen: Precision = _first(precision, defaults.precision)
     if profile.kind == "cpu" and chosen in {"tf32", "fp16"}:
         raise ValueError(f"precision {chosen} is not timed on {profile.name!r}, a CPU; use fp32 or bf16")
@@ -367,7 +368,7 @@ def timing_settings(
     return TimingSettings(
         work=work,
         fused_optimizer=fused_optimizer and work == "training",
-        resolution=_first(resolution, min(trained_at, defaults.max_resolution or trained_at)),
+        resolution=_first(resolution, min(run_at, defaults.max_resolution or run_at)),
         batch_size=_first(batch_size, defaults.batch_size),
         num_classes=num_classes,
         precision=chosen,

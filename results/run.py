@@ -240,7 +240,7 @@ class Run:
             "failed": sum(status in FAILED for status in statuses),
             "gated": statuses.count("skipped"),
             "stopped": statuses.count("stopped"),
-            "front": [member_summary(result) for result in self.pareto()],
+            "front": [member_summary(result, self.objectives) for result in self.pareto()],
             "hypervolume": self.hypervolume(),
             "wall_seconds": self.wall_seconds,
         }
@@ -310,9 +310,13 @@ def load_runs(*runs: str | Path, root: Path = ROOT) -> tuple[Run, ...]:
     return tuple(loaded)
 
 
-def member_summary(result: CandidateResult) -> dict[str, Any]:
-    """A member of a front as plain JSON; `provisional` is there only where it is true, as is an estimate."""
-    names = ("accuracy", "step_ms", "params", "macs")
+def member_summary(result: CandidateResult, objectives: Sequence[Objective] = ()) -> dict[str, Any]:
+    """A member of a front as plain JSON: the usual quantities, and the objectives whatever they are.
+
+    `provisional` is there only where it is true, as is an estimate.
+    """
+    asked = (each.name for each in objectives if each.name not in ESTIMATED_NAMES)
+    names = dict.fromkeys(("accuracy", "step_ms", "params", "macs", *asked))
     provisional = {"provisional": True} if result.is_provisional else {}
     estimated = result.values(ESTIMATED_NAMES) if result.is_estimated else {}
     return {"id": result.id, "digest": result.digest} | result.values(names) | estimated | provisional

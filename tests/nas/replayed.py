@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.evaluations import Budget, Evaluations
+from nas.evaluations import Budget, Evaluations, TimingPlan
 from nas.executors.protocol import ExecutorError
 from nas.gate import Gate
 from nas.halving import EarlyStopping
@@ -146,6 +146,8 @@ def make_session(
     seeds: tuple[int, ...] = (0,),
     max_failed: int | None = None,
     bounds: Sequence[object] = (),
+    objectives: Sequence[str] = ("accuracy", "step_ms", "params"),
+    further_timings: tuple[TimingPlan, ...] = (),
     reuse: Reuse | None = None,
     gate: Gate | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -168,8 +170,9 @@ def make_session(
             task_fingerprint="task",
             seeds=seeds,
             bounds=tuple(bounds),  # type: ignore[arg-type]
+            further_timings=further_timings,
         ),
-        objectives=parse_objectives(["accuracy", "step_ms", "params"]),
+        objectives=parse_objectives(objectives),
         budget=Budget(candidates=candidates, max_failed=max_failed, **budget),
         seed=seed,
         lag=lag,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.errors import ConfigError
-from nas.objectives import broken_bound, parse_bounds, parse_objectives, with_limits
+from nas.objectives import broken_bound, parse_bounds, parse_objectives, timed_works, with_limits
 from search_spaces.space_document import load_space
 
 TINY = load_space("tiny")
@@ -80,3 +80,18 @@ def test_a_broken_measured_limit_is_named() -> None:
     assert broken_bound(bounds, {"step_ms": 5.0, "params": 10.0}) is None
     assert broken_bound(bounds, {"step_ms": 5.5}) == "step_ms is 5.5, outside the limit step_ms<=5"
     assert broken_bound(bounds, {}) is None
+
+
+def test_inference_is_timed_where_an_objective_or_a_limit_asks_for_it() -> None:
+    def works(objectives: list[str], limits: list[str]) -> tuple[str, ...]:
+        return timed_works(parse_objectives(objectives), parse_bounds(limits))
+
+    assert works(["accuracy", "step_ms"], ["params<=1e6"]) == ("training",)
+    assert works(["accuracy", "peak_memory_bytes"], []) == ("training",)
+    assert works(["accuracy", "inference_ms"], []) == ("training", "inference")
+    assert works(["accuracy"], ["inference_ms<=5"]) == ("training", "inference")
+    assert works(["accuracy", "onnx_ms", "inference_ratio"], []) == (
+        "training",
+        "inference",
+        "onnx-inference",
+    )

@@ -7,10 +7,24 @@ import pytest
 
 from nas.config import make_config
 from nas.errors import ConfigError
-from nas.planning import default_workers, git_state, make_plan, seed_count, space_fingerprint, versions
+from nas.planning import (
+    default_workers,
+    git_state,
+    make_plan,
+    require_timeable,
+    seed_count,
+    space_fingerprint,
+    versions,
+)
 from proxies.data.protocol import DataError
 from proxies.detection import GIB, Device
-from proxies.hardware import HardwareNotFoundError, ResolvedHardware, load_profile, resolve_hardware
+from proxies.hardware import (
+    HardwareNotFoundError,
+    ResolvedHardware,
+    declared_hardware,
+    load_profile,
+    resolve_hardware,
+)
 from search_spaces.document import load_architecture
 from search_spaces.space_document import load_space
 
@@ -81,6 +95,22 @@ def test_overrides_reach_the_timing() -> None:
     settings = plan_of(resolution=48, batch=3, precision="bf16").timing(arch)
     assert (settings.resolution, settings.batch_size, settings.precision) == (48, 3, "bf16")
     assert plan_of().timing(arch).resolution == load_profile("cpu").defaults.max_resolution
+
+
+def test_inference_is_planned_at_its_own_batch_and_resolution() -> None:
+    plan = plan_of(objectives=["accuracy", "inference_ms"], batch=8, inference_batch=1)
+    arch = load_architecture("efficientnetv2-b0")
+    (inference,) = (timing(arch) for timing in plan.evaluations().further_timings)
+    assert (inference.work, inference.batch_size) == ("inference", 1)
+    assert (plan.timing(arch).work, plan.timing(arch).batch_size) == ("training", 8)
+    assert plan.document()["jobs_per_candidate"]["time"] == 2
+
+
+def test_onnx_runtime_is_refused_where_the_search_is_not_on_a_cpu() -> None:
+    h100 = declared_hardware("h100")
+    require_timeable(("training", "inference"), h100)
+    with pytest.raises(ConfigError, match="onnx_ms is a time of the CPU, and this search is on 'h100'"):
+        require_timeable(("training", "onnx-inference"), h100)
 
 
 def test_seeds_are_at_most_a_quarter_of_the_budget() -> None:

@@ -10,7 +10,7 @@ from nas.errors import StoppedEarlyError
 from nas.executors.protocol import ExecutorError
 from nas.objectives import parse_bounds
 from nas.reuse import Reuse
-from proxies.records import Outcome, TimeJob, TrainJob
+from proxies.records import Outcome, TimeJob, TimingSettings, TrainJob
 from proxies.spool import Spool
 from results.ledger import Ledger
 from search_spaces.space import Space
@@ -42,6 +42,48 @@ def test_every_candidate_is_timed_then_trained_once(ledger: Ledger, tmp_path: Pa
         assert [job.kind for job in jobs[:3]] == ["time", "train", "train"]
         assert {job.seed for job in jobs if isinstance(job, TrainJob)} == {0, 1}
     assert len({job.key for job in executor.jobs}) == len(executor.jobs)
+
+
+def inferring(job: TimeJob | TrainJob) -> Outcome:
+    """Lawful, but that inference takes a third of a step."""
+    outcome = lawful(job)
+    if isinstance(job, TrainJob) or job.settings.work == "training":
+        return outcome
+    found = lawful(job.model_copy(update={"settings": job.settings.model_copy(update={"work": "training"})}))
+    return outcome.model_copy(update={"metrics": {"inference_ms": found.metrics["step_ms"] / 3}})
+
+
+def test_inference_is_timed_beside_training_and_repeated_on_the_front(ledger: Ledger, tmp_path: Path) -> None:
+    executor = ReplayExecutor(inferring)
+    session = make_session(
+        TINY,
+        ledger,
+        executor,
+        tmp_path,
+        objectives=("accuracy", "inference_ms"),
+        further_timings=(lambda _: TimingSettings(resolution=32, batch_size=1, work="inference"),),
+    )
+    session.run()
+    repeated = set()
+    for digest in digests(ledger):
+        jobs = [job for job in executor.jobs if job.digest == digest]
+        works = [(job.settings.work, job.repeat) for job in jobs if isinstance(job, TimeJob)]
+        assert works[:2] == [("training", 0), ("inference", 0)]
+        assert works[2:] in ([], [("training", 1), ("inference", 1)])
+        repeated |= {digest} if works[2:] else set()
+    assert 0 < len(repeated) < 10
+    assert all("inference_ms" in evaluation.values for evaluation in session._settled.values())
+
+
+def test_a_failed_inference_is_a_failed_candidate(ledger: Ledger, tmp_path: Path) -> None:
+    executor = ReplayExecutor(
+        fail_where(lambda job: job.kind == "time" and job.settings.work == "inference" and job.digest < "8")
+    )
+    further = (lambda _: TimingSettings(resolution=32, batch_size=1, work="inference"),)
+    make_session(TINY, ledger, executor, tmp_path, further_timings=further).run()
+    bad = {digest for digest in digests(ledger) if digest < "8"}
+    assert bad
+    assert not {job.digest for job in executor.jobs if isinstance(job, TrainJob)} & bad
 
 
 def test_costs_in_the_ledger_are_those_of_the_architecture(ledger: Ledger, tmp_path: Path) -> None:
