@@ -84,7 +84,7 @@ class Recovery:
         return Settled(evaluation=evaluation, outcomes=outcomes)
 
     def _keys_of(self, candidate: Candidate) -> tuple[list[Key], list[Key]]:
-        """How the keys of its timings and trainings follow from a digest: alike for networks of one recipe."""
+        """How the keys of its jobs follow from a digest: alike for networks of one recipe."""
         recipe = candidate.architecture_json.rpartition(RECIPE)[2]
         if recipe not in self._keys:
             timings = self.evaluations.time_jobs(candidate, _architecture(candidate))
