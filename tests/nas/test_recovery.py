@@ -10,14 +10,16 @@ import pytest
 from large_ledger import EVALUATIONS, fill
 from replayed import ReplayExecutor, lawful, make_session
 
+from nas.evaluations import TimingPlan
 from nas.executors.protocol import ExecutorError
 from nas.objectives import parse_bounds
 from nas.recovery import Recovery
 from nas.session import Session
-from proxies.records import Outcome, TimeJob, TrainJob, failure
+from proxies.records import Outcome, TimeJob, TimingSettings, TrainJob, failure
 from results.entries import Candidate
 from results.ledger import Ledger
 from results.run import load_run
+from search_spaces.architecture import Architecture
 from search_spaces.space import Space
 from search_spaces.space_document import load_space
 
@@ -35,30 +37,44 @@ def eventful(job: TimeJob | TrainJob) -> Outcome:
     return outcome
 
 
-def interrupted(folder: Path, die_after: int) -> Path:
+def inference(arch: Architecture) -> TimingSettings:
+    return TimingSettings(resolution=32, batch_size=1, work="inference")
+
+
+def interrupted(folder: Path, die_after: int, further: tuple[TimingPlan, ...] = ()) -> Path:
     path = folder / "ledger.sqlite"
     with Ledger.create(path) as ledger, pytest.raises(ExecutorError):
-        eventful_session(ledger, ReplayExecutor(eventful, die_after=die_after), folder).run()
+        eventful_session(ledger, ReplayExecutor(eventful, die_after=die_after), folder, further).run()
     return path
 
 
-def eventful_session(ledger: Ledger, executor: ReplayExecutor, folder: Path) -> Session:
-    bounds = parse_bounds(["step_ms<=40"])
+def eventful_session(
+    ledger: Ledger, executor: ReplayExecutor, folder: Path, further: tuple[TimingPlan, ...] = ()
+) -> Session:
     return make_session(
-        TINY, ledger, executor, folder, strategy="evolution", candidates=40, seeds=(0, 1), bounds=bounds
+        TINY,
+        ledger,
+        executor,
+        folder,
+        strategy="evolution",
+        candidates=40,
+        seeds=(0, 1),
+        bounds=parse_bounds(["step_ms<=40"]),
+        further_timings=further,
     )
 
 
+@pytest.mark.parametrize("further", [(), (inference,)], ids=["training", "and inference"])
 @pytest.mark.parametrize("die_after", [0, 1, 20, 53, 70])
 def test_a_session_takes_in_what_it_would_find_by_itself(
-    die_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    die_after: int, further: tuple[TimingPlan, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = interrupted(tmp_path, die_after)
+    path = interrupted(tmp_path, die_after, further)
     with Ledger.open(path) as ledger:
-        quick = eventful_session(ledger, ReplayExecutor(eventful), tmp_path)
+        quick = eventful_session(ledger, ReplayExecutor(eventful), tmp_path, further)
         quick._recover()
         monkeypatch.setattr(Recovery, "settled", lambda *_: None)
-        slow = eventful_session(ledger, ReplayExecutor(eventful), tmp_path)
+        slow = eventful_session(ledger, ReplayExecutor(eventful), tmp_path, further)
         slow._recover()
     assert quick._settled == slow._settled
     for index, evaluation in slow._settled.items():
