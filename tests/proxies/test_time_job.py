@@ -1,5 +1,6 @@
 """One timing job: its lock, its baseline, and an outcome whatever happens."""
 
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,12 +10,14 @@ from fake_device import FakeBackend
 
 from proxies.baselines import BaselineStore, conditions_of
 from proxies.detection import Device, Machine
-from proxies.device_lock import exclusive
+from proxies.device_lock import DeviceBusyError, exclusive, shared
 from proxies.hardware import ResolvedHardware, hardware_fingerprint, resolve_hardware, timing_settings
 from proxies.records import METRIC_NAMES, TimeJob
+from proxies.reference_network import REFERENCE
 from proxies.time_job import time_candidate
 from proxies.timing import is_out_of_memory
-from search_spaces.architecture import Architecture, Head, Stage, Stem
+from proxies.training_step import TrainingStep
+from search_spaces.architecture import Architecture, Head, Stage, Stem, cost
 from search_spaces.blocks.fused_mbconv import FusedMBConv
 from search_spaces.blocks.mbconv import MBConv
 
@@ -26,6 +29,7 @@ TINY = Architecture(
     ),
     head=Head(width=32),
 )
+REFERENCE_PARAMETERS = cost(REFERENCE, 32, 10).params
 SMALL = {"resolution": 32, "batch_size": 4, "num_classes": 10, "budget_seconds": 8.0, "tolerance": 0.5}
 
 
@@ -179,6 +183,78 @@ def test_metrics_are_called_after_the_work_that_was_timed(hardware, work):
     assert outcome.metrics[f"{other}peak_memory_bytes"] == 123.0
     assert ("step_ms" in outcome.metrics) == (work == "training")
     assert outcome.details["method"]["step"].startswith("forward, ")
+
+
+# --- what befalls a device --------------------------------------------------------------------------------
+
+
+def fit_up_to(batch_size):
+    """What a device does whose memory holds the candidate, not the larger reference, up to this batch."""
+
+    def fail(step: TrainingStep) -> None:
+        if step._images_BCHW.shape[0] > batch_size and _parameters(step) < REFERENCE_PARAMETERS:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    return fail
+
+
+def _parameters(step: TrainingStep) -> int:
+    return sum(weight.numel() for group in step._optimizer.param_groups for weight in group["params"])
+
+
+@pytest.mark.parametrize(("batch_size", "status"), [(4, "ok"), (5, "oom")])
+def test_a_batch_that_does_not_fit_is_named(hardware, batch_size, status):
+    backend = FakeBackend()
+    backend.fail = fit_up_to(4)
+    outcome = time_candidate(job(hardware, batch_size=batch_size), hardware, backend=backend, lock=unlocked)
+    assert outcome.status == status
+    assert (outcome.reason or "").startswith(f"out of memory at batch {batch_size}") == (status == "oom")
+
+
+def test_a_throttled_device_gives_a_provisional_time_that_says_so(hardware):
+    hot = [{"throttle_reasons": ("hardware thermal slowdown",), "temperature_c": 92}] * 6
+    outcome = time_candidate(job(hardware), hardware, backend=FakeBackend(states=hot), lock=unlocked)
+    assert outcome.status == "unstable"
+    assert "the device was slowed down (hardware thermal slowdown)" in outcome.reason
+    assert outcome.metrics["step_ms"] == 10.0
+    attempt = outcome.details["method"]["attempts"][0]
+    assert attempt["conditions"]["before"]["temperature_c"] == 92
+
+
+def test_a_device_that_cools_down_in_time_is_measured(hardware):
+    """Disturbed in the first attempt alone: the second one is accepted, and both are on record."""
+    states = [{"throttle_reasons": ("hardware thermal slowdown",)}] * 2
+    outcome = time_candidate(job(hardware), hardware, backend=FakeBackend(states=states), lock=unlocked)
+    assert outcome.status == "ok"
+    assert [bool(each["reasons"]) for each in outcome.details["method"]["attempts"]] == [True, False]
+
+
+def test_nothing_runs_on_a_device_that_another_holds(hardware, tmp_path):
+    folder = tmp_path / "locks"
+    backend = FakeBackend()
+    holder = threading.Thread(
+        target=_hold, args=(folder, held := threading.Event(), done := threading.Event())
+    )
+    holder.start()
+    assert held.wait(30)
+
+    def impatient(device):
+        return exclusive(device, folder=folder, timeout_seconds=0)
+
+    try:
+        with pytest.raises(DeviceBusyError, match="another run is training or timing on it"):
+            time_candidate(job(hardware), hardware, backend=backend, lock=impatient)
+        assert backend.order == []
+    finally:
+        done.set()
+        holder.join()
+    assert time_candidate(job(hardware), hardware, backend=backend, lock=impatient).status == "ok"
+
+
+def _hold(folder, held, done):
+    with shared("cpu", folder=folder):
+        held.set()
+        done.wait(60)
 
 
 # --- the baseline -----------------------------------------------------------------------------------------
