@@ -87,7 +87,7 @@ def fresh_jobs(
     jobs: list[TimeJob | TrainJob] = []
     for result in chosen:
         arch = architecture_from_document(result.architecture)
-        timed = (evaluations.time_job(result.candidate, arch, repeat=repeat) for repeat in count(1))
+        timed = (evaluations.time_jobs(result.candidate, arch, repeat)[0] for repeat in count(1))
         trained = (
             TrainJob(
                 digest=result.digest,
