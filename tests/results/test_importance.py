@@ -82,6 +82,7 @@ def test_the_planted_choice_is_found_and_nothing_else():
     assert max(others) < 0.05
 
 
+@pytest.mark.thorough
 def test_noise_is_explained_by_nothing():
     noise = networks(40, lambda _, rng: {"accuracy": rng.normal()})
     found = importances(noise, ["accuracy"], SPACE, seed=0)

@@ -191,7 +191,7 @@ def texts_of(figure):
     return {text.get_text() for text in figure.findobj(lambda each: hasattr(each, "get_text"))}
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 def test_both_libraries_draw_every_kind_of_mark(runs, theme, tmp_path):
     for chart in charts(runs):
         drawn = chart.matplotlib(theme=theme)
