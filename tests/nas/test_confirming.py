@@ -47,7 +47,8 @@ def test_fresh_jobs_are_repeats_and_seeds_that_nobody_has_used():
     assert [job.seed for job in again if job.kind == "train"] == [4]
     assert fresh_jobs(PLAN, [one], [], timings=0, seeds=1) == [first[2]]
     own = {
-        job.key for job in [EVALUATIONS.time_job(one.candidate, ARCH), *EVALUATIONS.train_jobs(one.candidate)]
+        job.key
+        for job in [*EVALUATIONS.time_jobs(one.candidate, ARCH), *EVALUATIONS.train_jobs(one.candidate)]
     }
     assert own.isdisjoint(job.key for job in first + again)
 
