@@ -36,6 +36,13 @@ class Goal:
     reward: Reward
 
 
+def aimed(config: SearchConfig) -> SearchConfig:
+    """The configuration with the objectives of a target written out, as it is to be kept and resumed."""
+    if config.target is None or "objectives" in config.model_fields_set:
+        return config
+    return config.model_copy(update={"objectives": TARGET_OBJECTIVES})
+
+
 def goal_of(config: SearchConfig, *, task_reward: str | None = None) -> Goal:
     """What the configuration asks for.
 
@@ -48,10 +55,7 @@ def goal_of(config: SearchConfig, *, task_reward: str | None = None) -> Goal:
         ConfigError: one of them cannot be read; says which.
     """
     target = None if config.target is None else _target(config.target)
-    named = config.objectives
-    if target is not None and "objectives" not in config.model_fields_set:
-        named = TARGET_OBJECTIVES
-    objectives = parse_objectives(named)
+    objectives = parse_objectives(aimed(config).objectives)
     bounds = (*parse_bounds(config.limits), *([target] if target is not None else []))
     reward: Reward
     if config.reward is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from nas.config import CPU_WORKERS, RUN_SCHEMA, SearchConfig
 from nas.errors import ConfigError
 from nas.evaluations import Evaluations
-from nas.goal import Goal, goal_of
+from nas.goal import Goal, aimed, goal_of
 from nas.objectives import timed_works, with_limits
 from nas.strategies.registry import check_strategy
 from proxies.estimates import (
@@ -170,6 +170,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         check_strategy(config.strategy)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    config = aimed(config)
     goal = goal_of(config)
     require_timeable(timed_works(goal.objectives, goal.bounds), hardware)
     space = with_limits(space or load_space(config.space), goal.bounds)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nas.config import make_config
 from nas.errors import ConfigError
-from nas.goal import goal_of, parse_reward, reward_of
+from nas.goal import aimed, goal_of, parse_reward, reward_of
 from nas.objectives import parse_objectives
 from nas.reward import EFFICIENTNETV2_REWARD, WeightedProduct, mnasnet_hard, mnasnet_soft
 
@@ -99,6 +99,13 @@ def test_a_target_is_a_bound_and_accuracy_the_objective():
     assert [str(each) for each in found.objectives] == ["accuracy:maximize"]
     assert [str(each) for each in found.bounds] == ["step_ms<=40"]
     assert found.reward == mnasnet_hard("step_ms", 40.0)
+
+
+def test_a_target_is_kept_in_full_so_that_a_resumed_search_has_it():
+    kept = aimed(make_config({"target": "step_ms<=40"}))
+    read_back = make_config(kept.model_dump(mode="json"))
+    assert goal_of(read_back) == goal_of(make_config({"target": "step_ms<=40"}))
+    assert read_back.objectives == ("accuracy",)
 
 
 def test_a_target_leaves_objectives_that_were_named():
