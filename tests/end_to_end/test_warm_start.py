@@ -9,6 +9,8 @@ import nas
 from nas.errors import ConfigError
 from results.run import Run
 
+pytestmark = pytest.mark.thorough  # two searches with real timings
+
 SETTINGS = {
     "space": "tiny",
     "hardware": "cpu",
