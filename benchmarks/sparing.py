@@ -117,8 +117,10 @@ Trace = list[tuple[float, dict[str, float] | None]]
 """Training spent when a candidate's ended, and its values where it ended complete."""
 
 
-def simulated(kind: str, seed: int, candidates: int, strategy: str, space: Space) -> Trace:
+def simulated(kind: str, seed: int, given: argparse.Namespace, space: Space) -> Trace:
     """One search on the planted law."""
+    candidates, strategy = _count(kind, given), given.strategy
+    halving = NonDominatedHalving(objectives=OBJECTIVES, reduction=given.reduction, first=given.first)
     executor = PlantedTraining(space, seed)
     has_gate, halves = KINDS[kind]
     with tempfile.TemporaryDirectory() as folder, Ledger.create(Path(folder) / "ledger.sqlite") as ledger:
@@ -150,7 +152,7 @@ def simulated(kind: str, seed: int, candidates: int, strategy: str, space: Space
             reuse=Reuse(),
             progress=Silent(),
             gate=OptimisticGate(space, OBJECTIVES) if has_gate else None,
-            early_stopping=NonDominatedHalving(objectives=OBJECTIVES) if halves else None,
+            early_stopping=halving if halves else None,
         )
         session.run()
         complete = {
@@ -163,7 +165,11 @@ def simulated(kind: str, seed: int, candidates: int, strategy: str, space: Space
     return trace
 
 
-def real(kind: str, seed: int, candidates: int, strategy: str, out: Path) -> Trace:
+def _count(kind: str, given: argparse.Namespace) -> int:
+    return given.candidates if kind == "full" else round(given.more * given.candidates)
+
+
+def real(kind: str, seed: int, given: argparse.Namespace) -> Trace:
     """One search of `tiny` over cluttered-digits, in two local workers."""
     import nas
 
@@ -173,14 +179,16 @@ def real(kind: str, seed: int, candidates: int, strategy: str, out: Path) -> Tra
         hardware="cpu",
         proxy=str(TASK),
         executor="local",
-        candidates=candidates,
-        strategy=strategy,
+        candidates=_count(kind, given),
+        strategy=given.strategy,
         objectives=[str(each) for each in OBJECTIVES],
         seed=seed,
         gate=has_gate,
         early_stopping="halving" if halves else "none",
+        halving_reduction=given.reduction,
+        halving_first=given.first,
         no_reuse=True,
-        out=str(out / f"{kind}-{seed}"),
+        out=str(given.out / f"{kind}-{seed}"),
     )
     values = {
         each.digest: each.values([o.name for o in OBJECTIVES])
@@ -250,6 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--more", type=float, default=1.5, help="times as many candidates where some are spared"
     )
     parser.add_argument("--strategy", default="surrogate")
+    parser.add_argument("--reduction", type=float, default=2.0, help="of halving")
+    parser.add_argument("--first", type=int, default=2, help="the first rung of halving, an epoch")
     parser.add_argument("--kinds", default="full,gate,halving,both")
     parser.add_argument("--out", type=Path, default=Path("runs/sparing"), help="where real runs are kept")
     given = parser.parse_args(arguments)
@@ -257,11 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     space = load_space("tiny")
     traces: dict[str, list[Trace]] = {}
     for kind in given.kinds.split(","):
-        count = given.candidates if kind == "full" else round(given.more * given.candidates)
         traces[kind] = [
-            real(kind, seed, count, given.strategy, given.out)
-            if given.real
-            else simulated(kind, seed, count, given.strategy, space)
+            real(kind, seed, given) if given.real else simulated(kind, seed, given, space)
             for seed in range(seeds)
         ]
     report(traces, "epochs x MMAC" if given.real else "epochs")

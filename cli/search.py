@@ -116,13 +116,13 @@ def search(
     halving_reduction: Annotated[
         float | None,
         typer.Option(
-            metavar="N", help="Of so many at a rung one goes on; default 3.", rich_help_panel=SPARING
+            metavar="N", help="Of so many at a rung one goes on; default 2.", rich_help_panel=SPARING
         ),
     ] = None,
     halving_first: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="STEP", help="The first rung, a report's step; default 1.", rich_help_panel=SPARING
+            min=1, metavar="STEP", help="The first rung, a report's step; default 2.", rich_help_panel=SPARING
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers; default 0.")] = None,

@@ -29,8 +29,8 @@ class SearchConfig(Spec):
     reward: str | None = None
     gate: bool = True
     early_stopping: Literal["none", "halving"] = "none"
-    halving_reduction: Annotated[float, Field(gt=1.0)] = 3.0
-    halving_first: PositiveInt = 1
+    halving_reduction: Annotated[float, Field(gt=1.0)] = 2.0
+    halving_first: PositiveInt = 2
     warm_start: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0)] = 0
     executor: Literal["ray", "local"] = "ray"

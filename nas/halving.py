@@ -40,8 +40,8 @@ class NonDominatedHalving:
     """
 
     objectives: tuple[Objective, ...]
-    reduction: float = 3.0
-    first: int = 1
+    reduction: float
+    first: int
     _rungs: dict[tuple[int, int], dict[str, list[float]]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:

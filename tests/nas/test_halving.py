@@ -13,7 +13,7 @@ OBJECTIVES = parse_objectives(["accuracy", "step_ms"])
 
 
 def halving(**settings) -> NonDominatedHalving:
-    return NonDominatedHalving(objectives=OBJECTIVES, **settings)
+    return NonDominatedHalving(objectives=OBJECTIVES, **{"reduction": 3.0, "first": 1, **settings})
 
 
 def values(accuracy: float, step_ms: float) -> dict[str, float]:

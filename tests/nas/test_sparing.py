@@ -54,7 +54,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def halving() -> NonDominatedHalving:
-    return NonDominatedHalving(objectives=OBJECTIVES[:1])
+    return NonDominatedHalving(objectives=OBJECTIVES[:1], reduction=3.0, first=1)
 
 
 def results(ledger: Ledger):
@@ -116,7 +116,7 @@ def test_without_it_nothing_is_stopped(ledger: Ledger, tmp_path: Path) -> None:
             return None
 
     executor = ReplayExecutor(steps=STEPS)
-    deaf = Deaf(objectives=OBJECTIVES[:1])
+    deaf = Deaf(objectives=OBJECTIVES[:1], reduction=3.0, first=1)
     make_session(TINY, ledger, executor, tmp_path, candidates=10, early_stopping=deaf).run()
     assert {each.status for each in ledger.outcomes("train")} == {"ok"}
     assert executor.steps_trained == 10 * STEPS
