@@ -124,7 +124,10 @@ RECIPES = {  # train and eval resolution, dropout
 def test_every_published_network_is_shipped():
     v2 = {f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l", "xl")}
     v1 = {f"efficientnet-b{number}" for number in range(8)}
-    assert set(architecture_names()) == v1 | v2 | {f"coatnet-{number}" for number in range(8)}
+    coatnet = {f"coatnet-{number}" for number in range(8)}
+    ghost = {f"ghostnet-{size}" for size in ("1.0", "1.3", "300m", "600m")}
+    dynamic = {f"parameternet-{size}-m{experts}" for size in ("300m", "600m") for experts in (2, 4, 8)}
+    assert set(architecture_names()) == v1 | v2 | coatnet | ghost | dynamic
 
 
 @pytest.mark.parametrize("name", PARAMS)
