@@ -39,8 +39,8 @@ SPACES = {
 
 
 def enough(name: str, count: int = 40) -> int:
-    """How many proposals to look at: Optuna's GP, which takes seconds for each once it models, gets a few."""
-    return 14 if name == "gp" else count
+    """How many proposals to look at: few of what takes long once it models, some after it has begun to."""
+    return min(count, {"gp": 12, "surrogate": 24}.get(name, count))
 
 
 def made(name: str, searched: Space, *, budget: int = 30, seeds: tuple[Genes, ...] = ()) -> Strategy:

@@ -73,6 +73,7 @@ def test_a_candidate_is_built_from_its_run(run: Run) -> None:
     assert run.timeline().evaluated.tolist() == [1, 2, 3]
 
 
+@pytest.mark.thorough
 @pytest.mark.xdist_group("api")
 def test_a_front_is_confirmed_by_measurements_that_the_search_did_not_make(run: Run) -> None:
     with pytest.raises(RunMismatchError, match="task changed"):

@@ -130,6 +130,7 @@ def test_resuming_a_finished_search_measures_nothing(folder: Path) -> None:
     assert (folder / "runs" / "latest" / "log.jsonl").stat().st_size > before
 
 
+@pytest.mark.thorough
 def test_the_configuration_of_a_run_starts_another(folder: Path) -> None:
     """Nothing is measured again, so it is over at once; only the seed's proposals are repeated."""
     summary = answer(folder, "search", "--config", "runs/latest/run.yaml", "--out", "again")

@@ -152,6 +152,7 @@ FEW, MANY = 2_500, 10_000
 """Candidates; each has two outcomes."""
 
 
+@pytest.mark.thorough
 def test_a_row_of_a_large_ledger_costs_no_more_than_of_a_small_one(tmp_path: Path) -> None:
     runs = {}
     for candidates in (FEW, MANY):

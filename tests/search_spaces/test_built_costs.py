@@ -45,6 +45,7 @@ def test_members_of_shipped_spaces(name, chunk):
             assert flop_counter_macs(network, image) == expected.macs
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("chunk", range(4))
 @pytest.mark.parametrize("name", ["tiny", "mnasnet", "effnetv2"])
 def test_members_of_shipped_spaces_by_fvcore(name, chunk):
