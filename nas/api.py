@@ -208,6 +208,7 @@ def _early_stopping(plan: SearchPlan) -> NonDominatedHalving | None:
         objectives=plan.goal.objectives,
         reduction=plan.config.halving_reduction,
         first=plan.config.halving_first,
+        last=getattr(plan.task, "num_reports", None),
     )
 
 

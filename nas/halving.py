@@ -34,7 +34,7 @@ class NonDominatedHalving:
     Rungs are the steps `first`, `first * reduction`, `first * reduction^2`, ...: of trainings of 9 epochs,
     with a reduction of 3, those after 1 and 3. Nobody waits for others to arrive, so early ones go on more
     easily, and who is on the first front at a rung always goes on: among several objectives there is no
-    one best to keep.
+    one best to keep. The report of step `last` ends a training and is not judged: all is spent by then.
     Source: ASHA (Li et al. 2020, arXiv:1810.05934), its order taken from non-dominated sorting (Deb et al.
     2002; used so by MO-ASHA, Schmucker et al. 2021, arXiv:2106.12639).
     """
@@ -42,6 +42,7 @@ class NonDominatedHalving:
     objectives: tuple[Objective, ...]
     reduction: float
     first: int
+    last: int | None = None
     _rungs: dict[tuple[int, int], dict[str, list[float]]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +54,8 @@ class NonDominatedHalving:
 
     def concerns(self, step: int) -> bool:
         """Whether `step` is a rung."""
+        if self.last is not None and step >= self.last:
+            return False
         rung = float(self.first)
         while round(rung) < step:
             rung *= self.reduction

@@ -102,6 +102,11 @@ class ProxyTask:
         return self.document.max_candidates
 
     @property
+    def num_reports(self) -> int | None:
+        """How many reports a whole training makes, one an epoch; None where its length is given in steps."""
+        return self.document.recipe.epochs
+
+    @property
     def reward(self) -> str:
         """What a strategy of one objective climbs in a search on this task; see `nas.goal.parse_reward`."""
         return self.document.reward

@@ -34,6 +34,13 @@ def test_rungs_are_powers_of_the_reduction(settings, rungs):
     assert [step for step in range(1, 30) if judge.concerns(step)] == rungs
 
 
+def test_the_last_report_is_not_judged():
+    judge = halving(last=9)
+    assert [step for step in range(1, 30) if judge.concerns(step)] == [1, 3]
+    judge.judge("a", 0, 9, values(0.5, 10.0))
+    assert judge.judge("b", 0, 9, values(0.4, 11.0)) is None
+
+
 def test_the_first_to_arrive_goes_on_and_the_dominated_do_not():
     judge = halving()
     assert judge.judge("a", 0, 1, values(0.5, 10.0)) is None

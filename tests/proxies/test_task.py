@@ -329,3 +329,8 @@ def test_attention_heads_fit_the_reduced_width(factor, head_dim):
     assert all(stage.width % stage.block.head_dim == 0 for stage in attention)
     odd = replace(arch, stages=(*arch.stages[:-1], replace(arch.stages[-1], width=32)))
     assert reduce(odd, width_factor=factor, depth_factor=1.0).stages[-1].block.head_dim == head_dim
+
+
+def test_a_training_reports_once_an_epoch():
+    assert load_task("default").num_reports == 4
+    assert load_task("quick").num_reports == 2
