@@ -22,8 +22,8 @@ def showing_progress(stream: TextIO | None = None) -> Iterator["Progress"]:
     if is_plain(stream):
         yield PlainProgress(stream)
         return
-    with _moving_line(stream) as line:
-        yield line
+    with moving_line(stream, "starting") as line:
+        yield MovingProgress(line)
 
 
 class PlainProgress:
@@ -43,23 +43,33 @@ class PlainProgress:
             write_lines_to(self._stream, [f"{event.evaluated}/{event.total} {describe(event)}"])
 
 
-class MovingProgress:
-    """One line that is drawn anew. It stays when the search ends, unless nothing had happened."""
+class MovingLine:
+    """One line that is drawn anew. It stays at the end, unless nothing had happened."""
 
     def __init__(self, progress: Any, task: Any) -> None:
         self._progress = progress
         self._task = task
 
-    def update(self, event: "ProgressEvent") -> None:
+    def draw(self, completed: int, total: int, description: str) -> None:
         """Draw the line anew."""
         self._progress.live.transient = False
-        self._progress.update(
-            self._task, completed=event.evaluated, total=event.total, description=describe(event)
-        )
+        self._progress.update(self._task, completed=completed, total=total, description=description)
+
+
+class MovingProgress:
+    """A search as a moving line."""
+
+    def __init__(self, line: MovingLine) -> None:
+        self._line = line
+
+    def update(self, event: "ProgressEvent") -> None:
+        """Draw the line anew."""
+        self._line.draw(event.evaluated, event.total, describe(event))
 
 
 @contextmanager
-def _moving_line(stream: TextIO) -> Iterator[MovingProgress]:
+def moving_line(stream: TextIO, start: str) -> Iterator[MovingLine]:
+    """A line on `stream`, a terminal, that says `start` until it is drawn."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -73,7 +83,7 @@ def _moving_line(stream: TextIO) -> Iterator[MovingProgress]:
     with Progress(
         *columns, console=console, refresh_per_second=2, transient=True, redirect_stdout=False
     ) as progress:
-        yield MovingProgress(progress, progress.add_task("starting", total=None))
+        yield MovingLine(progress, progress.add_task(start, total=None))
 
 
 def describe(event: "ProgressEvent") -> str:

@@ -4,9 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cli.output import is_plain, write_lines_to
+from cli.progress import MovingLine, moving_line
 from cli.values import format_duration
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def showing_training(stream: TextIO | None = None) -> Iterator["TrainingProgress
     if is_plain(stream):
         yield PlainTraining(stream)
         return
-    with _moving_line(stream) as line:
-        yield line
+    with moving_line(stream, "loading data") as line:
+        yield MovingTraining(line)
 
 
 class PlainTraining:
@@ -48,36 +49,14 @@ class PlainTraining:
 
 
 class MovingTraining:
-    """One line that is drawn anew, and stays at the end."""
+    """A training as a moving line."""
 
-    def __init__(self, progress: Any, task: Any) -> None:
-        self._progress = progress
-        self._task = task
+    def __init__(self, line: MovingLine) -> None:
+        self._line = line
 
     def update(self, event: "TrainingEvent") -> None:
         """Draw the line anew."""
-        self._progress.live.transient = False
-        self._progress.update(
-            self._task, completed=event.step, total=event.total_steps, description=describe(event)
-        )
-
-
-@contextmanager
-def _moving_line(stream: TextIO) -> Iterator[MovingTraining]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-    )
-    console = Console(file=stream, highlight=False)
-    with Progress(
-        *columns, console=console, refresh_per_second=2, transient=True, redirect_stdout=False
-    ) as progress:
-        yield MovingTraining(progress, progress.add_task("loading data", total=None))
+        self._line.draw(event.step, event.total_steps, describe(event))
 
 
 def describe(event: "TrainingEvent") -> str:

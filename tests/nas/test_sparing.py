@@ -108,6 +108,23 @@ def test_halving_stops_trainings_and_says_why(ledger: Ledger, tmp_path: Path) ->
             assert "it stood in front" in str(each.reason)
 
 
+def test_a_report_is_judged_with_its_step_time_and_costs(ledger: Ledger, tmp_path: Path) -> None:
+    seen = []
+
+    class Recording(NonDominatedHalving):
+        def judge(self, key, pool, step, values):
+            seen.append(dict(values))
+
+    recording = Recording(objectives=OBJECTIVES, reduction=3.0, first=1)
+    executor = ReplayExecutor(steps=STEPS)
+    make_session(TINY, ledger, executor, tmp_path, candidates=3, early_stopping=recording).run()
+    assert len(seen) == 3 * STEPS
+    timed = {outcome.metrics["step_ms"] for outcome in ledger.outcomes("time")}
+    params = {candidate.cost.params for candidate in ledger.candidates()}
+    assert all(values["step_ms"] in timed and values["params"] in params for values in seen)
+    assert all("accuracy" in values for values in seen)
+
+
 def test_without_it_nothing_is_stopped(ledger: Ledger, tmp_path: Path) -> None:
     """The control of the test above."""
 

@@ -11,6 +11,7 @@ from nas.objectives import parse_bounds
 from nas.reward import WeightedProduct
 from nas.strategies.protocol import Evaluation
 from nas.strategies.registry import StrategyInputs, make_strategy
+from nas.strategies.surrogate import _fittest
 from results.pareto import Objective
 from search_spaces.space_document import load_space
 
@@ -96,6 +97,18 @@ def test_costs_are_exact_and_bounds_are_probabilities():
     keeps = np.array([each["step_ms"] <= middle for each in values[60:]])
     assert likely[keeps].mean() > 0.8
     assert likely[~keeps].mean() < 0.2
+    doubts = models.doubts(genes[60:])
+    assert (doubts[likely >= 0.5] == 0.0).all()
+    assert (doubts[likely < 0.5] == 1.0 - likely[likely < 0.5]).all()
+
+
+def test_what_is_doubtful_ranks_behind_all_that_is_not():
+    """However good it would be; among the doubtful, the least doubtful first."""
+    genes = np.arange(4)[:, None]
+    losses = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    doubts = np.array([0.9, 0.6, 0.0, 0.0])
+    kept = _fittest(genes, losses, doubts, 4, np.random.default_rng(0))
+    assert kept[0][:, 0].tolist() == [2, 3, 1, 0]
 
 
 def spent(name, budget, *, bounds=(), parallel=1):
