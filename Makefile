@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test thorough bench schema faults exports docs notebooks
+.PHONY: check format test thorough bench repeatability schema faults exports docs notebooks
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -21,6 +21,10 @@ schema:  ## regenerate the JSON Schemas of documents
 
 bench:  ## every benchmark: one file a comparison, both sides interleaved in one process
 	@for file in benchmarks/*.py; do echo; echo "## $$file"; $(PYTHON) $$file || exit 1; done
+
+repeatability:  ## step times measured twice beside a busy neighbour, then the control that must fail: 14 minutes
+	$(PYTHON) benchmarks/repeatability.py
+	! $(PYTHON) benchmarks/repeatability.py --control
 
 thorough:  ## the tests that a plain pytest leaves out, many minutes
 	$(PYTHON) -m pytest -m thorough
