@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import COMPLETE_RUN, Json
-from cli.output import Column, write_json, write_line, write_table
+from cli.options import COMPLETE_ARCHITECTURE, COMPLETE_RUN, Json
+from cli.output import Column, note, write_json, write_line, write_table
 from cli.values import parse_names
 
 if TYPE_CHECKING:
+    from proxies.records import Outcome
     from results.comparison import Comparison, Member
+    from results.run import Run
 
 
 def compare(
@@ -30,11 +32,34 @@ def compare(
         bool,
         typer.Option("--separate", help="Compare within each group of runs that were measured alike."),
     ] = False,
+    anchors: Annotated[
+        bool,
+        typer.Option(
+            "--anchors",
+            help="Measure EfficientNetV2 B0 to L and EfficientNet B0 to B7 here first, as the runs were.",
+        ),
+    ] = False,
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--anchor",
+            metavar="ARCH",
+            help="Measure this network here first; may be given several times.",
+            autocompletion=COMPLETE_ARCHITECTURE,
+        ),
+    ] = None,
+    train_anchors: Annotated[
+        bool,
+        typer.Option("--train-anchors", help="Train them by the runs' proxy too, so that they have a place."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare the fronts of runs: hypervolume, coverage, epsilon, repeats, and which network to take."""
+    """Compare the fronts of runs: hypervolume, coverage, epsilon, repeats, and which network to take.
+
+    Networks measured with --anchors or --anchor are kept beside the first run and shown from then on.
+    """
     from results.compare import common_objectives, compare_loaded, require_several
-    from results.likeness import like_groups
+    from results.likeness import like_groups, require_like
     from results.run import load_runs
 
     loaded = load_runs(*runs)
@@ -42,6 +67,12 @@ def compare(
     given = None if objectives is None else parse_names(objectives)
     chosen = common_objectives(loaded, given)
     groups = like_groups(loaded, chosen) if separate else (loaded,)
+    if train_anchors and not (anchors or anchor):
+        raise typer.BadParameter("needs --anchors or --anchor NAME", param_hint="'--train-anchors'")
+    if anchors or anchor:
+        require_like(groups[0], chosen)
+        for group in groups:
+            measure_group(group, anchor or (), with_published=anchors, train=train_anchors, goes_on=separate)
     found = [compare_loaded(group, chosen) for group in groups if len(group) > 1]
     alone = [group[0].name for group in groups if len(group) == 1]
     if as_json:
@@ -54,6 +85,33 @@ def compare(
         write_comparison(comparison)
     for name in alone:
         write_line(f"{name}: no other of these runs was measured like it")
+
+
+def measure_group(
+    runs: Sequence["Run"], names: Sequence[str], *, with_published: bool, train: bool, goes_on: bool
+) -> None:
+    """Measure published networks beside the first of runs that were measured alike, told as they come.
+
+    With `goes_on`, runs that cannot be measured beside here are said and left out: of several kinds of
+    hardware one is here at most.
+    """
+    from nas.published import measure_anchors
+    from proxies.hardware import HardwareNotFoundError
+    from results.anchors import IMAGENET_TOP1
+    from results.errors import RunError
+
+    def told(name: str, outcome: "Outcome") -> None:
+        what = "timed" if outcome.kind == "time" else "trained"
+        note(f"{name}: {what}, {outcome.status}{f': {outcome.reason}' if outcome.reason else ''}")
+
+    chosen = tuple(dict.fromkeys([*(IMAGENET_TOP1 if with_published else ()), *names]))
+    note(f"measuring {len(chosen)} published networks as {runs[0].name} was measured")
+    try:
+        measure_anchors(runs[0], chosen, train=train, reuse=runs[1:], told=told)
+    except (RunError, HardwareNotFoundError) as error:
+        if not goes_on:
+            raise
+        note(f"not measured: {error}")
 
 
 def write_comparison(comparison: "Comparison") -> None:
@@ -126,16 +184,44 @@ def _write_networks(comparison: "Comparison", names: Sequence[str]) -> None:
     shared = comparison.shared
     on_several = sum(len(each.on_front_of) > 1 for each in shared)
     write_line(f"{len(shared)} networks were measured by several runs; {on_several} are on several fronts")
-    for anchor in comparison.anchors:
-        standing = (
-            "no network of these runs dominates it"
-            if not anchor.num_better
-            else f"{anchor.num_better} of the {len(comparison.joint)} networks of the joint front dominate it"
-        )
-        write_line(f"{anchor.name} (in {anchor.label}): {standing}")
+    _write_anchors(comparison, names)
     taken = comparison.best()
     if taken is not None:
         write_line(f"to take, at the knee of the joint front: {_named(taken, names)}")
+
+
+def _write_anchors(comparison: "Comparison", names: Sequence[str]) -> None:
+    """Published networks with what was measured of them, what they are known for, and how they stand."""
+    if not comparison.anchors:
+        return
+    num_joint = len({member.result.digest for member in comparison.joint})
+    write_line()
+    write_table(
+        [
+            Column("published network"),
+            Column("in"),
+            *(Column(name, is_number=True) for name in names),
+            Column("ImageNet top-1", is_number=True),
+            Column(f"better of {num_joint}", is_number=True),
+            Column("status"),
+        ],
+        [
+            (
+                anchor.name,
+                anchor.label,
+                *("-" if value is None else f"{value:.6g}" for value in anchor.result.values(names).values()),
+                "-" if anchor.imagenet_top1 is None else f"{anchor.imagenet_top1:.3f}",
+                "-" if anchor.num_better is None else anchor.num_better,
+                anchor.result.status if anchor.result.reason is None else anchor.result.reason,
+            )
+            for anchor in comparison.anchors
+        ],
+    )
+    write_line(
+        "better of: networks of the joint front that dominate it, once all objectives are measured of it;"
+        " ImageNet top-1: as published, at its own resolution, no accuracy of these runs' proxy"
+    )
+    write_line()
 
 
 def _named(member: "Member", names: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.deploy.export import export as export
     from nas.errors import NasError as NasError
     from nas.estimating import estimate as estimate
+    from nas.published import measure_anchors as measure_anchors
     from nas.reward import TargetReward as TargetReward
     from nas.reward import WeightedProduct as WeightedProduct
     from nas.reward import mnasnet_hard as mnasnet_hard
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from nas.training.plan import TrainingChanges as TrainingChanges
     from proxies.estimates import Estimate as Estimate
     from proxies.protocols import Task as Task
+    from results.anchors import Published as Published
     from results.compare import compare as compare
     from results.comparison import Comparison as Comparison
     from results.confirmations import honest as honest
@@ -69,6 +71,7 @@ _PLACES = {
     "Factors": "nas.scaling",
     "NasError": "nas.errors",
     "Objective": "results.pareto",
+    "Published": "results.anchors",
     "Run": "results.run",
     "SearchConfig": "nas.config",
     "Space": "search_spaces.space",
@@ -95,6 +98,7 @@ _PLACES = {
     "load_space": "search_spaces.space_document",
     "mbconv": "search_spaces.builders",
     "measure": "nas.api",
+    "measure_anchors": "nas.published",
     "mnasnet_hard": "nas.reward",
     "mnasnet_soft": "nas.reward",
     "one_of": "search_spaces.choice",

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nas.beside_run import run_here
 from nas.config import make_config
 from nas.errors import ConfigError
-from nas.executors.protocol import Executor
 from nas.planning import SearchPlan, make_plan, require_same
 from proxies.records import Outcome, TimeJob, TrainJob
 from proxies.worker import WorkerSettings
@@ -16,7 +16,6 @@ from results.confirmations import CONFIRMATIONS_NAME, all_outcomes, honest
 from results.directory import read_config
 from results.errors import RunError
 from results.honest import Honest, to_confirm
-from results.ledger import Ledger
 from results.run import Run, find_run, load_run
 from search_spaces.document import architecture_from_document
 from search_spaces.space import Space
@@ -55,8 +54,6 @@ def confirm(
     if not chosen:
         raise RunError(f"{found.name} has no front yet, so there is nothing to confirm")
     jobs = fresh_jobs(plan, chosen, all_outcomes(found), timings=timings, seeds=seeds)
-    from nas.executors.local import LocalExecutor
-
     settings = WorkerSettings(
         task=plan.task,
         hardware=plan.hardware,
@@ -65,11 +62,7 @@ def confirm(
         timeout_seconds=plan.config.candidate_timeout_seconds,
         memory_limit_bytes=plan.config.memory_limit_bytes,
     )
-    executor = LocalExecutor(settings, workers=plan.workers)
-    try:
-        run_jobs(jobs, executor, found.path / CONFIRMATIONS_NAME)
-    finally:
-        executor.close()
+    run_here(jobs, settings, found.path / CONFIRMATIONS_NAME, workers=plan.workers)
     return honest(found)
 
 
@@ -103,27 +96,23 @@ def fresh_jobs(
     return jobs
 
 
-def run_jobs(jobs: Sequence[TimeJob | TrainJob], executor: Executor, path: Path) -> None:
-    """Run the jobs and file each outcome in the ledger `path` as soon as it is there."""
-    with Ledger.open(path) if path.exists() else Ledger.create(path) as ledger:
-        waiting = {job.key for job in jobs}
-        for job in jobs:
-            executor.submit(job)
-        while waiting:
-            for event in executor.wait():
-                if isinstance(event, Outcome) and event.key in waiting:
-                    ledger.record(event)
-                    waiting.discard(event.key)
-
-
 def _plan(run: Run, space: Space | None, task: "Task | None") -> SearchPlan:
     document = read_config(run.path)
-    stored = document.get("config")
-    if not isinstance(stored, Mapping):
-        raise RunError(f"{run.path}/run.yaml: config is missing; this run was not written by a search")
-    plan = make_plan(make_config(stored), space=space, task=task)
+    plan = make_plan(make_config(searched_with(run)), space=space, task=task)
     require_same(run.path, document, plan)
     return plan
+
+
+def searched_with(run: Run) -> Mapping[str, Any]:
+    """The configuration of a run's search, as it is in `run.yaml`.
+
+    Raises:
+        RunError: there is none.
+    """
+    stored = run.config.get("config")
+    if not isinstance(stored, Mapping):
+        raise RunError(f"{run.path}/run.yaml: config is missing; this run was not written by a search")
+    return stored
 
 
 def _chosen(run: Run, top: int | None) -> list[CandidateResult]:

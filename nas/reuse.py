@@ -1,10 +1,11 @@
 """What earlier runs have measured already: the same job is never done twice."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxies.records import Outcome
+from results.directory import LEDGER_NAME
 from results.errors import ResultsError
 from results.ledger import Ledger
 
@@ -17,11 +18,10 @@ class Reuse:
     skipped: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, runs: Iterable[Path]) -> "Reuse":
+    def of(cls, runs: Iterable[Path], *, files: Sequence[str] = (LEDGER_NAME,)) -> "Reuse":
         """Index the ledgers of these run directories; one that cannot be read is left out, and said."""
         reuse = cls()
-        for run in runs:
-            path = run / "ledger.sqlite"
+        for path in (run / name for run in runs for name in files):
             if not path.exists():
                 continue
             try:
@@ -31,7 +31,7 @@ class Reuse:
                 reuse.skipped.append(str(error))
                 continue
             for key in keys:
-                reuse.ledgers.setdefault(key, (run.name, path))
+                reuse.ledgers.setdefault(key, (path.parent.name, path))
         return reuse
 
     def copy(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from results.anchors import published_networks
 from results.attainment import repeats
 from results.candidate import CandidateResult
 from results.comparison import Anchor, Comparison, Member, Pair, Shared, Side
@@ -102,7 +103,7 @@ def _compared(
         pairs=_pairs(fronts, objectives),
         joint=joint,
         shared=_shared(measured, fronts),
-        anchors=_anchors(measured, joint, objectives),
+        anchors=_anchors(runs, joint, objectives),
         repeats=repeats(runs, objectives, corner),
     )
 
@@ -220,29 +221,25 @@ def _shared(
 
 
 def _anchors(
-    measured: Mapping[str, Sequence[CandidateResult]],
-    joint: Sequence[Member],
-    objectives: Sequence[Objective],
+    runs: Mapping[str, Run], joint: Sequence[Member], objectives: Sequence[Objective]
 ) -> tuple[Anchor, ...]:
-    """The published networks among what was measured, by name."""
-    from search_spaces.document import shipped_digests
-
-    names = shipped_digests()
-    objective_names = [objective.name for objective in objectives]
-    front = [member.result.values(objective_names) for member in joint]
-    found = []
-    for label, results in measured.items():
-        for result in results:
-            if result.digest in names:
-                point = result.values(objective_names)
-                found.append(
-                    Anchor(
-                        name=names[result.digest],
-                        label=label,
-                        result=result,
-                        num_better=sum(dominates(each, point, objectives) for each in front),
-                    )
+    """The published networks that a run measured, in its search or beside it, by name."""
+    names = [objective.name for objective in objectives]
+    front = [(member.result.digest, member.result.values(names)) for member in joint]
+    found: list[Anchor] = []
+    for label, run in runs.items():
+        for each in published_networks(run):
+            point = each.result.values(names)
+            better = {digest for digest, values in front if dominates(values, point, objectives)}
+            found.append(
+                Anchor(
+                    name=each.name,
+                    label=label,
+                    result=each.result,
+                    imagenet_top1=each.imagenet_top1,
+                    num_better=None if None in point.values() else len(better),
                 )
+            )
     return tuple(sorted(found, key=lambda anchor: anchor.name))
 
 

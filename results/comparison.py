@@ -70,12 +70,17 @@ class Shared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """A published network as one of the runs measured it; `num_better` of the joint front dominate it."""
+    """A published network as one of the runs measured it; `num_better` of the joint front dominate it.
+
+    That is None where an objective was not measured: a network that was only timed has no accuracy here.
+    `imagenet_top1` is the accuracy it was published with, which compares with no proxy's accuracy.
+    """
 
     name: str
     label: str
     result: CandidateResult
-    num_better: int
+    num_better: int | None
+    imagenet_top1: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,8 @@ class Comparison:
     """The front of all runs together, best in the first objective first."""
     shared: tuple[Shared, ...]
     anchors: tuple[Anchor, ...]
-    """Published networks that one of the runs measured, and so under the same conditions."""
+    """Published networks that one of the runs measured, in its search or beside it (`nas.measure_anchors`),
+    and so under the same conditions."""
     repeats: tuple[Repeats, ...]
     """Runs that differ in nothing but their seeds, together."""
 
@@ -159,7 +165,14 @@ class Comparison:
                 for each in self.shared
             ],
             "anchors": [
-                {"name": anchor.name, "better": anchor.num_better, **_member(anchor, names)}
+                {
+                    "name": anchor.name,
+                    "better": anchor.num_better,
+                    "imagenet_top1": anchor.imagenet_top1,
+                    "status": anchor.result.status,
+                    "reason": anchor.result.reason,
+                    **_member(anchor, names),
+                }
                 for anchor in self.anchors
             ],
             "repeats": [each.summary() for each in self.repeats],

@@ -12,7 +12,7 @@ from results.errors import RunError
 from results.ledger import Ledger
 from results.pareto import DEFAULT_OBJECTIVES, Objective
 
-_DEFAULT_JOBS = {"time": 1, "train": 1}
+DEFAULT_JOBS = {"time": 1, "train": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def read_contents(path: Path) -> Contents:
     # A search that has only just begun has no ledger yet.
     if not (path / LEDGER_NAME).exists():
         return Contents(config=config, objectives=objectives)
-    jobs = config.get("jobs_per_candidate") or _DEFAULT_JOBS
+    jobs = config.get("jobs_per_candidate") or DEFAULT_JOBS
     reading = Ledger.open(path / LEDGER_NAME, read_only=True)
     with without_collection(), reading as ledger, ledger.snapshot():
         records = ledger.records(with_details=False)

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+from results.anchors import Published, published_networks
 from results.attainment import attainment_surfaces
 from results.candidate import CandidateResult
 from results.compare import common_objectives
 from results.likeness import require_like
 from results.pareto import Objective, non_dominated
 from results.plots.chart import Chart
-from results.plots.marks import Axis, Line, Mark, Panel, Points
+from results.plots.marks import Axis, Line, Mark, Panel, Points, Verticals
 from results.quantities import quantity
 from results.run import Run
-from search_spaces.document import shipped_digests
 
 _LOG_RATIO = 20.0
 """An axis whose values span more than this factor is logarithmic."""
@@ -24,7 +24,9 @@ def front(
 
     Members are those of the front in all objectives; the line is the front in the two that are drawn.
     Hollow members are provisional. Bars are 95 % intervals where a quantity has them (`step_ms_low`,
-    `step_ms_high`). `with_all` adds all other measured networks, `with_anchors` names published ones.
+    `step_ms_high`). `with_all` adds all other measured networks, `with_anchors` names published ones: points
+    where both quantities were measured, upright lines where only the one across was (a step time, say, of
+    networks that the proxy did not train; see `nas.measure_anchors`).
 
     Raises:
         UnlikeRunsError: runs differ in what a drawn quantity depends on.
@@ -46,15 +48,15 @@ def front(
             if chosen:
                 label = f"{run.name}, provisional" if provisional else run.name
                 marks.append(_members(label, chosen, across, up, known, slot, is_hollow=provisional))
-    if with_anchors and (anchors := _anchors(runs, across, up, slot=len(runs))):
-        marks.append(anchors)
-    drawn = [mark for mark in marks if isinstance(mark, Points)]
+    if with_anchors:
+        marks += _anchors(runs, across, up, marks, slot=len(runs))
+    drawn = [mark for mark in marks if isinstance(mark, (Points, Verticals))]
     return Chart(
         title="Pareto front" if len(runs) == 1 else "Pareto fronts",
         panels=(
             Panel(
                 x=_axis(across, [v for mark in drawn for v in mark.x]),
-                y=_axis(up, [v for mark in drawn for v in mark.y]),
+                y=_axis(up, [v for mark in drawn if isinstance(mark, Points) for v in mark.y]),
                 marks=tuple(marks),
             ),
         ),
@@ -203,22 +205,52 @@ def _stair_line(
     )
 
 
-def _anchors(runs: Sequence[Run], across: Objective, up: Objective, slot: int) -> Points | None:
-    names = shipped_digests()
-    found = {
-        names[each.digest]: each
-        for run in runs
-        for each in _having([each for each in run.candidates() if each.is_measured], across, up)
-        if each.digest in names
-    }
-    if not found:
-        return None
-    return Points(
-        label="published networks",
-        x=_numbers(list(found.values()), across.name),
-        y=_numbers(list(found.values()), up.name),
-        names=list(found),
-        slot=slot,
+def _anchors(
+    runs: Sequence[Run], across: Objective, up: Objective, others: Sequence[Mark], slot: int
+) -> list[Mark]:
+    """Published networks, each once: as points, and as upright lines over the height of the other marks."""
+    found = {each.name: each for run in runs for each in published_networks(run)}
+    placed = [each for each in found.values() if _having([each.result], across, up)]
+    timed = [
+        each for each in found.values() if each not in placed and each.result.value(across.name) is not None
+    ]
+    marks: list[Mark] = []
+    if placed:
+        results = [each.result for each in placed]
+        marks.append(
+            Points(
+                label="published networks",
+                x=_numbers(results, across.name),
+                y=_numbers(results, up.name),
+                names=[each.name for each in placed],
+                texts=[_anchor_text(each, across, up) for each in placed],
+                slot=slot,
+            )
+        )
+    heights = [value for mark in [*others, *marks] if isinstance(mark, Points) for value in mark.y]
+    if timed and heights:
+        marks.append(
+            Verticals(
+                label=f"published networks, {quantity(across.name).label} alone",
+                x=_numbers([each.result for each in timed], across.name),
+                low=min(heights),
+                high=max(heights),
+                names=[each.name for each in timed],
+                texts=[_anchor_text(each, across, up) for each in timed],
+                slot=slot,
+            )
+        )
+    return marks
+
+
+def _anchor_text(anchor: Published, across: Objective, up: Objective) -> str:
+    known = "not stated here" if anchor.imagenet_top1 is None else f"{anchor.imagenet_top1:.3f}"
+    return "\n".join(
+        [
+            anchor.name,
+            *(_told(anchor.result, each.name) for each in (across, up)),
+            f"ImageNet top-1 as published, no accuracy of this proxy: {known}",
+        ]
     )
 
 

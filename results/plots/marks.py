@@ -93,7 +93,20 @@ class Strands:
     colour_title: str
 
 
-Mark = Points | Line | Bars | Boxes | Strands
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verticals:
+    """Upright lines from `low` to `high`, each with a name: what is known along one axis alone."""
+
+    label: str
+    x: Sequence[float]
+    low: float
+    high: float
+    names: Sequence[str]
+    texts: Sequence[str]
+    slot: int = 0
+
+
+Mark = Points | Line | Bars | Boxes | Strands | Verticals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from results.plots.marks import Axis, Bars, Boxes, Line, Panel, Points, Strands, ThemeName
+from results.plots.marks import Axis, Bars, Boxes, Line, Panel, Points, Strands, ThemeName, Verticals
 from results.plots.theme import DASHES, SYMBOLS, THEMES, Theme
 
 PANEL_INCHES = (7.0, 4.6)
@@ -62,6 +62,8 @@ def _draw_panel(axes: Axes, panel: Panel, theme: Theme) -> None:
                 _draw_boxes(axes, mark, theme)
             case Strands():
                 _draw_strands(axes, mark, theme)
+            case Verticals():
+                _draw_verticals(axes, mark, theme)
     _shape_axis(axes, "x", panel.x, theme)
     _shape_axis(axes, "y", panel.y, theme)
     if len(axes.get_legend_handles_labels()[1]) > 1:
@@ -163,6 +165,18 @@ def _draw_boxes(axes: Axes, mark: Boxes, theme: Theme) -> None:
             fontsize=6.5,
             color=theme.text,
         )
+
+
+def _draw_verticals(axes: Axes, mark: Verticals, theme: Theme) -> None:
+    axes.vlines(
+        mark.x, mark.low, mark.high, colors=theme.colour(mark.slot), linestyles=":", linewidth=0.9,
+        label=mark.label,
+    )  # fmt: skip
+    for name, x in zip(mark.names, mark.x, strict=True):
+        axes.annotate(
+            name, (x, mark.high), xytext=(1.5, -2), textcoords="offset points", rotation=90, va="top",
+            fontsize=6.5, color=theme.text,
+        )  # fmt: skip
 
 
 def _draw_strands(axes: Axes, mark: Strands, theme: Theme) -> None:

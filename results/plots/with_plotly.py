@@ -6,12 +6,14 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results.plots.marks import Axis, Bars, Boxes, Line, Mark, Panel, Points, Strands, ThemeName
+from results.plots.marks import Axis, Bars, Boxes, Line, Mark, Panel, Points, Strands, ThemeName, Verticals
 from results.plots.theme import DASHES, SYMBOLS, THEMES, Theme
 
 PANEL_PIXELS = (680, 460)
 BAR_PIXELS = 22
 PATTERNS = ("", "/", ".", "x")
+NAME_LEVELS = 8
+"""Names of neighbouring upright lines stand on so many levels, so that they do not cover one another."""
 
 
 def draw(title: str, panels: Sequence[Panel], note: str, theme_name: ThemeName) -> go.Figure:
@@ -113,6 +115,35 @@ def _trace(mark: Mark, theme: Theme, *, in_legend: bool) -> Any:
             )
         case Strands():
             return _strands(mark, theme)
+        case Verticals():
+            return _verticals(mark, theme, in_legend)
+
+
+def _verticals(mark: Verticals, theme: Theme, in_legend: bool) -> Any:
+    """One trace of all lines; names stand at their upper ends, on several levels in turn."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    names: list[str] = []
+    hover: list[str] = []
+    for place, (at, name, text) in enumerate(zip(mark.x, mark.names, mark.texts, strict=True)):
+        lowered = mark.high - (place % NAME_LEVELS) * (mark.high - mark.low) / 16
+        x += [at, at, at, None]
+        y += [mark.low, lowered, mark.high, None]
+        names += ["", name, "", ""]
+        hover += [text.replace("\n", "<br>")] * 3 + [""]
+    return go.Scatter(
+        x=x,
+        y=y,
+        name=mark.label,
+        mode="lines+text",
+        text=names,
+        textposition="middle right",
+        textfont={"size": 9},
+        hovertext=hover,
+        hoverinfo="text",
+        showlegend=in_legend,
+        line={"color": theme.colour(mark.slot), "dash": "dot", "width": 1},
+    )
 
 
 def _points(mark: Points, theme: Theme, in_legend: bool) -> Any:

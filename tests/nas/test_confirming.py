@@ -7,7 +7,8 @@ import pytest
 from given import candidate, result
 
 import nas.confirming
-from nas.confirming import confirm, fresh_jobs, run_jobs
+from nas.beside_run import run_jobs
+from nas.confirming import confirm, fresh_jobs
 from nas.errors import ConfigError
 from nas.evaluations import Evaluations
 from proxies.records import Outcome, Partial, TimingSettings

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from anchored import file_anchor
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import LAW
@@ -16,7 +17,7 @@ from results.compare import compare
 from results.errors import RunError, UnlikeRunsError
 from results.pareto import dominates
 from results.plots.agreement import agreement
-from results.plots.marks import Bars, Boxes, Line, Points, Strands
+from results.plots.marks import Bars, Boxes, Line, Points, Strands, Verticals
 from results.plots.theme import THEMES
 from results.run import load_run
 from search_spaces.architecture import cost
@@ -66,6 +67,26 @@ def test_several_fronts_are_overlaid_each_with_its_own_look_unless_unlike(runs):
     assert len(plot.front(runs[0], runs[2], x="params").panels) == 1
     with pytest.raises(ValueError, match="no run to draw"):
         plot.front()
+
+
+def test_published_networks_stand_where_they_were_measured_and_not_at_imagenet_s_accuracy(tmp_path):
+    run = load_run(make_run(tmp_path / "a", count=8))
+    file_anchor(run, "efficientnet-b0", 30.0, accuracy=0.4)
+    file_anchor(run, "efficientnetv2-s", 90.0)
+    file_anchor(run, "efficientnetv2-m", 150.0)
+    chart = plot.front(run)
+    (points,) = [mark for mark in marks(chart, Points) if mark.names]
+    assert (points.names, points.x, points.y) == (["efficientnet-b0"], [30.0], [0.4])
+    (lines,) = marks(chart, Verticals)
+    assert (lines.names, lines.x) == (["efficientnetv2-m", "efficientnetv2-s"], [150.0, 90.0])
+    heights = [y for mark in marks(chart, Points) for y in mark.y]
+    assert (lines.low, lines.high) == (min(heights), max(heights))
+    assert "accuracy (fraction of the validation set): -" in lines.texts[1]
+    assert "ImageNet top-1 as published, no accuracy of this proxy: 0.839" in lines.texts[1]
+    assert not [mark for mark in chart.panels[0].marks if 0.839 in getattr(mark, "y", ())]
+    by_size = plot.front(run, x="params", y="step_ms")
+    assert not marks(by_size, Verticals), "size is exact, and all were timed"
+    assert not marks(plot.front(run, with_anchors=False), Verticals)
 
 
 def test_the_last_hypervolume_is_that_of_the_comparison(runs):
@@ -178,6 +199,9 @@ def test_two_runs_of_the_same_networks_are_correlated_and_of_others_not(runs, tm
 
 
 def charts(runs):
+    run = runs[0]
+    file_anchor(run, "efficientnet-b0", 30.0, accuracy=0.4)
+    file_anchor(run, "efficientnetv2-s", 90.0)
     return [
         plot.front(*runs[:2]),
         plot.hypervolume(*runs[:2]),
@@ -202,6 +226,9 @@ def test_both_libraries_draw_every_kind_of_mark(runs, theme, tmp_path):
         assert len(figure["data"]) == sum(len(panel.marks) for panel in chart.panels)
         assert figure["layout"]["paper_bgcolor"] == THEMES[theme].background
         assert chart.title in figure["layout"]["title"]["text"]
+        names = {name for mark in marks(chart, Verticals) for name in mark.names}
+        assert names <= texts_of(drawn)
+        assert names <= {text for trace in figure["data"] for text in trace.get("text") or ()}
 
 
 def test_a_chart_is_saved_in_four_forms_and_shows_itself(runs, tmp_path):
