@@ -10,6 +10,7 @@ Each function returns a `Chart`, which shows itself in a notebook. The libraries
 from results.plots.agreement import correlation
 from results.plots.chart import Chart
 from results.plots.fronts import attainment, front
+from results.plots.honest import honest
 from results.plots.networks import importance, parallel, stages
 from results.plots.progress import hypervolume, learning_curves
 
@@ -18,6 +19,7 @@ __all__ = [
     "attainment",
     "correlation",
     "front",
+    "honest",
     "hypervolume",
     "importance",
     "learning_curves",

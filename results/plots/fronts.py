@@ -35,7 +35,7 @@ def front(
     if not runs:
         raise ValueError("no run to draw; give one or more")
     known = common_objectives(runs, None)
-    across, up = _axes(known, x, y)
+    across, up = axes_of(known, x, y)
     require_like(runs, (across, up))
     marks: list[Mark] = []
     if with_all:
@@ -55,8 +55,8 @@ def front(
         title="Pareto front" if len(runs) == 1 else "Pareto fronts",
         panels=(
             Panel(
-                x=_axis(across, [v for mark in drawn for v in mark.x]),
-                y=_axis(up, [v for mark in drawn if isinstance(mark, Points) for v in mark.y]),
+                x=axis_of(across, [v for mark in drawn for v in mark.x]),
+                y=axis_of(up, [v for mark in drawn if isinstance(mark, Points) for v in mark.y]),
                 marks=tuple(marks),
             ),
         ),
@@ -72,7 +72,7 @@ def attainment(*runs: Run, x: str | None = None, y: str | None = None) -> Chart:
     """
     if not runs:
         raise ValueError("no run to draw; give two or more")
-    across, up = _axes(common_objectives(runs, None), x, y)
+    across, up = axes_of(common_objectives(runs, None), x, y)
     require_like(runs, (across, up))
     names = (across.name, up.name)
     fronts = [
@@ -87,7 +87,7 @@ def attainment(*runs: Run, x: str | None = None, y: str | None = None) -> Chart:
         f"all {len(fronts)} runs": len(fronts),
     }
     lines = tuple(
-        _stair_line(label, surfaces[level], across, up, slot)
+        stair_line(label, surfaces[level], across, up, slot)
         for slot, (label, level) in enumerate(levels.items())
         if level in surfaces
     )
@@ -95,8 +95,8 @@ def attainment(*runs: Run, x: str | None = None, y: str | None = None) -> Chart:
         title="What repeated searches attained",
         panels=(
             Panel(
-                x=_axis(across, [v for line in lines for v in line.x]),
-                y=_axis(up, [v for line in lines for v in line.y]),
+                x=axis_of(across, [v for line in lines for v in line.x]),
+                y=axis_of(up, [v for line in lines for v in line.y]),
                 marks=lines,
             ),
         ),
@@ -104,8 +104,8 @@ def attainment(*runs: Run, x: str | None = None, y: str | None = None) -> Chart:
     )
 
 
-def _axes(known: Sequence[Objective], x: str | None, y: str | None) -> tuple[Objective, Objective]:
-    """The two quantities to draw, with their directions."""
+def axes_of(known: Sequence[Objective], x: str | None, y: str | None) -> tuple[Objective, Objective]:
+    """The two quantities to draw, across and up, with their directions: those named, else the usual ones."""
     by_name = {objective.name: objective for objective in known}
 
     def objective(name: str) -> Objective:
@@ -178,10 +178,10 @@ def _stairs(
 ) -> Line:
     points = [member.values((across.name, up.name)) for member in members]
     kept = [points[position] for position in non_dominated(points, (across, up))]
-    return _stair_line(label, kept, across, up, slot, in_legend=False)
+    return stair_line(label, kept, across, up, slot, in_legend=False)
 
 
-def _stair_line(
+def stair_line(
     label: str,
     points: Sequence[Mapping[str, float | None]],
     across: Objective,
@@ -254,7 +254,8 @@ def _anchor_text(anchor: Published, across: Objective, up: Objective) -> str:
     )
 
 
-def _axis(objective: Objective, values: Sequence[float]) -> Axis:
+def axis_of(objective: Objective, values: Sequence[float]) -> Axis:
+    """The axis of a quantity, which says what is better; logarithmic where the values drawn span much."""
     better = "larger" if objective.direction == "maximize" else "smaller"
     return Axis(title=f"{quantity(objective.name).title}, {better} is better", is_log=is_wide(values))
 

@@ -1,5 +1,6 @@
 """Charts drawn by matplotlib, for PNG, SVG and print."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from results.plots.marks import Axis, Bars, Boxes, Line, Panel, Points, Strands,
 from results.plots.theme import DASHES, SYMBOLS, THEMES, Theme
 
 PANEL_INCHES = (7.0, 4.6)
+NOTE_CHARACTERS = 110
+"""As many of the note's small letters stand beside one another on a panel's width."""
 BAR_INCHES = 0.24
 NARROW_BOX = 4
 """Blocks; on a narrower box the text stands upright."""
@@ -35,7 +38,7 @@ def draw(title: str, panels: Sequence[Panel], note: str, theme_name: ThemeName) 
         axes = figure.add_subplot(1, len(panels), position)
         _draw_panel(axes, panel, theme)
     if note:
-        figure.supxlabel(note, color=theme.faint, fontsize=8)
+        figure.supxlabel(textwrap.fill(note, NOTE_CHARACTERS * len(panels)), color=theme.faint, fontsize=8)
     return figure
 
 

@@ -1,5 +1,6 @@
 """Charts drawn by plotly: interactive, in notebooks and in HTML files."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from results.plots.marks import Axis, Bars, Boxes, Line, Mark, Panel, Points, St
 from results.plots.theme import DASHES, SYMBOLS, THEMES, Theme
 
 PANEL_PIXELS = (680, 460)
+NOTE_CHARACTERS = 100
+"""As many of the note's small letters stand beside one another on a panel's width."""
 BAR_PIXELS = 22
 PATTERNS = ("", "/", ".", "x")
 NAME_LEVELS = 8
@@ -28,14 +31,17 @@ def draw(title: str, panels: Sequence[Panel], note: str, theme_name: ThemeName) 
     for column, panel in enumerate(panels, start=1):
         for mark in panel.marks:
             trace = _trace(mark, theme, in_legend=_label(mark) not in shown)
-            shown.add(_label(mark))
+            if isinstance(mark, Strands) or trace.showlegend:
+                shown.add(_label(mark))
             figure.add_trace(trace, **({} if has_strands else {"row": 1, "col": column}))
         if not has_strands:
             figure.update_xaxes(**_axis(panel.x, theme), row=1, col=column)
             figure.update_yaxes(**_axis(panel.y, theme), **_direction(panel), row=1, col=column)
     width, height = PANEL_PIXELS
+    has_titles = any(panel.title for panel in panels)
+    lines = textwrap.wrap(note, NOTE_CHARACTERS * len(panels))
     figure.update_layout(
-        title={"text": title + (f"<br><sub>{note}</sub>" if note else "")},
+        title={"text": title + "".join(f"<br><sub>{line}</sub>" for line in lines)},
         width=width * len(panels),
         height=max([height, *bars]),
         paper_bgcolor=theme.background,
@@ -43,7 +49,7 @@ def draw(title: str, panels: Sequence[Panel], note: str, theme_name: ThemeName) 
         font={"color": theme.text},
         barmode="group",
         hovermode="closest",
-        margin={"l": 70, "r": 30, "t": 90, "b": 70},
+        margin={"l": 70, "r": 30, "t": 90 + 14 * max(0, len(lines) - 1) + 24 * has_titles, "b": 70},
     )
     figure.update_annotations(font={"color": theme.text})
     return figure

@@ -7,7 +7,9 @@ import numpy as np
 from recorded import SETTINGS
 
 from proxies.records import Outcome, TimeJob, TrainJob
+from results.confirmations import CONFIRMATIONS_NAME
 from results.directory import RunDirectory
+from results.ledger import Ledger
 from search_spaces.architecture import cost
 from search_spaces.space_document import load_space
 
@@ -72,9 +74,23 @@ def file_candidate(ledger, arch, resolution, number, rng, *, reason):
     ledger.record(outcome("train", arch.digest, {"accuracy": accuracy, "train_loss_sum": 3.25}))
 
 
+def confirm_front(run, *, seed=0):
+    """One fresh timing and training of each member of the front, a little worse than the search's own."""
+    rng = np.random.default_rng(seed)
+    with Ledger.create(run.path / CONFIRMATIONS_NAME) as ledger:
+        for member in run.pareto():
+            step_ms = member.step_ms * float(rng.uniform(1.0, 1.1))
+            accuracy = member.accuracy - float(rng.uniform(0.0, 0.04))
+            ledger.record(outcome("time", member.digest, {"step_ms": step_ms}, seed=1))
+            ledger.record(outcome("train", member.digest, {"accuracy": accuracy}, seed=1))
+
+
 def outcome(kind, digest, metrics, *, status="ok", reason=None, seed=0):
+    """An outcome of a job; of a timing `seed` counts the repeats."""
     if kind == "time":
-        job = TimeJob(digest=digest, architecture={}, hardware_fingerprint="here", settings=SETTINGS)
+        job = TimeJob(
+            digest=digest, architecture={}, hardware_fingerprint="here", settings=SETTINGS, repeat=seed
+        )
         details = {"hardware": HARDWARE, "settings": SETTINGS.model_dump(), "method": {"attempts": []}}
     else:
         job = TrainJob(digest=digest, architecture={}, task_fingerprint="task", seed=seed)
@@ -99,4 +115,4 @@ def content_of(page):
     return json.loads(block)
 
 
-__all__ = ["CONFIG", "HOSTILE", "content_of", "file_candidate", "make_run", "sampled"]
+__all__ = ["CONFIG", "HOSTILE", "confirm_front", "content_of", "file_candidate", "make_run", "sampled"]

@@ -9,11 +9,12 @@ from anchored import file_anchor
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import LAW
-from reported import CONFIG, HARDWARE, make_run
+from reported import CONFIG, HARDWARE, confirm_front, make_run
 from scipy.stats import kendalltau
 
 from nas import plot
 from results.compare import compare
+from results.confirmations import CONFIRMATIONS_NAME, honest
 from results.errors import RunError, UnlikeRunsError
 from results.pareto import dominates
 from results.plots.agreement import agreement
@@ -87,6 +88,45 @@ def test_published_networks_stand_where_they_were_measured_and_not_at_imagenet_s
     by_size = plot.front(run, x="params", y="step_ms")
     assert not marks(by_size, Verticals), "size is exact, and all were timed"
     assert not marks(plot.front(run, with_anchors=False), Verticals)
+
+
+def test_an_honest_front_is_drawn_as_likely_values_with_intervals_and_probabilities(tmp_path):
+    run = load_run(make_run(tmp_path / "a", count=14))
+    with pytest.raises(RunError, match="a: no network has two independent measurements"):
+        plot.honest(run)
+    confirm_front(run)
+    chart = plot.honest(run)
+    members = {each.id: each for each in honest(run) if each.is_member}
+    measured, *likely = marks(chart, Points)
+    front = run.pareto()
+    assert (measured.x, measured.y) == ([m.step_ms for m in front], [m.accuracy for m in front])
+    drawn = {}
+    for mark in likely:
+        for text, *numbers in zip(
+            mark.texts, mark.x, mark.y, mark.x_low, mark.x_high, mark.y_low, mark.names, strict=True
+        ):
+            drawn[int(text.splitlines()[0].removeprefix("candidate "))] = (*numbers, mark.is_hollow)
+    assert drawn == {
+        each.id: (
+            each.values["step_ms"], each.values["accuracy"], each.low["step_ms"], each.high["step_ms"],
+            each.low["accuracy"], f"{each.probability:.2f}", each.probability < 0.5,
+        )
+        for each in members.values()
+    }  # fmt: skip
+    assert all(low < x < high for x, _, low, high, *_ in drawn.values())
+    (bars,) = marks(chart, Bars, 1)
+    assert bars.values == [each.probability for each in honest(run)][:25]
+    assert sum("no member" not in name for name in bars.categories) == len(members)
+    assert "likely values" in chart.note
+
+
+def test_an_exact_quantity_has_no_interval_and_no_other_quantity_a_likely_value(tmp_path):
+    run = load_run(make_run(tmp_path / "a", count=14))
+    confirm_front(run)
+    _, *likely = marks(plot.honest(run, x="params"), Points)
+    assert {end for mark in likely for end in (*mark.x_low, *mark.x_high)} == {None}
+    with pytest.raises(ValueError, match="a: macs has no likely values; choose of accuracy, step_ms, params"):
+        plot.honest(run, x="macs")
 
 
 def test_the_last_hypervolume_is_that_of_the_comparison(runs):
@@ -202,8 +242,11 @@ def charts(runs):
     run = runs[0]
     file_anchor(run, "efficientnet-b0", 30.0, accuracy=0.4)
     file_anchor(run, "efficientnetv2-s", 90.0)
+    if not (run.path / CONFIRMATIONS_NAME).exists():
+        confirm_front(run)
     return [
         plot.front(*runs[:2]),
+        plot.honest(run),
         plot.hypervolume(*runs[:2]),
         plot.stages(load_architecture("efficientnetv2-b0")),
         plot.parallel(runs[1]),
@@ -226,6 +269,10 @@ def test_both_libraries_draw_every_kind_of_mark(runs, theme, tmp_path):
         assert len(figure["data"]) == sum(len(panel.marks) for panel in chart.panels)
         assert figure["layout"]["paper_bgcolor"] == THEMES[theme].background
         assert chart.title in figure["layout"]["title"]["text"]
+        legends = [axes.get_legend_handles_labels()[1] for axes in drawn.get_axes()]
+        assert {trace["name"] for trace in figure["data"] if trace.get("showlegend")} == {
+            label for labels in legends for label in labels
+        }
         names = {name for mark in marks(chart, Verticals) for name in mark.names}
         assert names <= texts_of(drawn)
         assert names <= {text for trace in figure["data"] for text in trace.get("text") or ()}
