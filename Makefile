@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test thorough bench repeatability schema faults exports docs notebooks
+.PHONY: check format test thorough bench repeatability quick-timing schema faults exports docs notebooks
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -25,6 +25,9 @@ bench:  ## every benchmark: one file a comparison, both sides interleaved in one
 repeatability:  ## step times measured twice beside a busy neighbour, then the control that must fail: 14 minutes
 	$(PYTHON) benchmarks/repeatability.py
 	! $(PYTHON) benchmarks/repeatability.py --control
+
+quick-timing:  ## whether quick timings rank networks of equal multiply-adds as long ones do: nine minutes
+	$(PYTHON) benchmarks/quick_timing.py
 
 thorough:  ## the tests that a plain pytest leaves out, many minutes
 	$(PYTHON) -m pytest -m thorough

@@ -1,6 +1,7 @@
 """`nas measure`: the training step time of architectures on the hardware that is here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,6 +72,13 @@ def measure(
         bool,
         typer.Option("--estimate", help="Estimate for --hardware that is not here; measure nothing."),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw what one architecture's time rests on: .png, .svg, .pdf or .html (extra: plot).",
+        ),
+    ] = None,
     as_json: Json = False,
     allow_plugins: AllowPlugins = False,
 ) -> None:
@@ -87,6 +95,11 @@ def measure(
     if inference and onnxruntime:
         raise typer.BadParameter("cannot be given with --inference", param_hint="'--onnxruntime'")
     names = architecture_names(names)
+    if plot is not None and (estimate or len(names) > 1):
+        what = "an estimate has none" if estimate else f"{len(names)} are named; name one"
+        raise typer.BadParameter(
+            f"draws the pairs of one measured architecture: {what}", param_hint="'--plot'"
+        )
     if estimate:
         if inference or onnxruntime:
             raise typer.BadParameter("estimates a training step, not inference", param_hint="'--estimate'")
@@ -116,6 +129,10 @@ def measure(
         write_json(documents[0] if len(documents) == 1 else documents)
     else:
         _write(documents)
+    if plot is not None and "method" in outcomes[0].details:
+        from results.plots.timing import timing
+
+        note(f"drawn: {timing(outcomes[0], Path(names[0]).stem).save(plot)}")
     for name, outcome in zip(names, outcomes, strict=True):
         if outcome.status != "ok":
             note(f"{name}: {outcome.status}: {outcome.reason}")

@@ -13,6 +13,7 @@ from results.plots.fronts import attainment, front
 from results.plots.honest import honest
 from results.plots.networks import importance, parallel, stages
 from results.plots.progress import hypervolume, learning_curves
+from results.plots.timing import timing
 
 __all__ = [
     "Chart",
@@ -25,4 +26,5 @@ __all__ = [
     "learning_curves",
     "parallel",
     "stages",
+    "timing",
 ]

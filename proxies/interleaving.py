@@ -5,7 +5,7 @@ knows what a step is or what the device is: see `training_step` and `backend`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 import numpy as np
@@ -49,6 +49,14 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """The mean step of each block in milliseconds, in the order taken; those at one place are a pair."""
+
+    candidate_ms: tuple[float, ...]
+    reference_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One series of pairs, what it says, and what happened around it. Accepted when `reasons` is empty."""
 
@@ -59,6 +67,8 @@ class Attempt:
     """How far the reference was from its baseline, relative to it; positive is slower. None: no baseline."""
     is_off_baseline: bool = False
     """Whether that is too far, which is then one of the reasons."""
+    series: Series | None = None
+    """The times that the verdict is of."""
 
     @property
     def is_evidence(self) -> bool:
@@ -129,7 +139,7 @@ def interleave(
     while True:
         start = backend.now()
         last = len(attempts) + 1 == MAX_ATTEMPTS
-        series = _series(
+        series, verdict, around = _series(
             candidate,
             reference,
             plan,
@@ -139,7 +149,8 @@ def interleave(
             until=deadline if last else (start + deadline) / 2,
             deadline=deadline,
         )
-        attempts.append(_judged(*series, backend=backend, tolerance=tolerance, baseline_ms=baseline_ms))
+        judged = _judged(verdict, around, backend=backend, tolerance=tolerance, baseline_ms=baseline_ms)
+        attempts.append(replace(judged, series=series))
         pause = BACK_OFF_SECONDS * len(attempts)
         pair_seconds = (backend.now() - start) / attempts[-1].verdict.pairs
         needed = pause + MIN_PAIRS * pair_seconds
@@ -175,7 +186,7 @@ def _series(
     tolerance: float,
     until: float,
     deadline: float,
-) -> tuple[Verdict, Conditions]:
+) -> tuple[Series, Verdict, Conditions]:
     """Pairs in rotating order, judged at 6, 9, 14, ... of them, until sharp or out of time.
 
     Where the times do no more than scatter, beginning anew would only throw pairs away: then the series goes
@@ -210,7 +221,8 @@ def _series(
                 around = conditions(before, backend.observe())
                 is_disturbed = bool(around.complaints(counts_waiting=backend.counts_waiting))
                 if is_sharp or is_last or is_disturbed or not verdict.is_only_wide:
-                    return verdict, around
+                    series = Series(candidate_ms=tuple(candidate_ms), reference_ms=tuple(reference_ms))
+                    return series, verdict, around
                 until = deadline
             look = math.ceil(max(look, pairs) * 1.5)
 

@@ -152,3 +152,20 @@ def test_bad_input_is_one_line_before_anything_is_measured(
     arguments = [tmp_path if argument == "EMPTY" else argument for argument in arguments]
     assert_one_problem(run_here(capsys, "measure", *arguments), code, *fragments)
     assert measured == []
+
+
+# --- the plot ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["efficientnetv2-b0", "efficientnetv2-b1"], "2 are named; name one"),
+        (["efficientnetv2-b0", "--estimate"], "an estimate has none"),
+    ],
+)
+def test_a_plot_is_of_one_measurement(capsys, measured, arguments, why, tmp_path):
+    ended = run_here(capsys, "measure", *arguments, "--plot", tmp_path / "a.png")
+    assert ended.code == 2
+    assert why in ended.err
+    assert not measured

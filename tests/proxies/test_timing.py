@@ -176,3 +176,11 @@ def test_a_real_measurement_on_the_cpu_agrees_with_itself():
     )
     slack = 2 * timing.best.verdict.half_width + 0.05
     assert timing.best.verdict.ratio == pytest.approx(1.0, abs=slack)
+
+
+def test_the_record_keeps_the_blocks_that_the_result_is_the_median_of():
+    method = measure(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))).method()
+    ratios = np.array(method["blocks"]["candidate_ms"]) / np.array(method["blocks"]["reference_ms"])
+    (attempt,) = method["attempts"]
+    assert len(ratios) == attempt["pairs"]
+    assert np.median(ratios) == pytest.approx(attempt["ratio"], rel=1e-4)

@@ -13,6 +13,7 @@ from reported import CONFIG, HARDWARE, confirm_front, make_run
 from scipy.stats import kendalltau
 
 from nas import plot
+from proxies.records import Outcome
 from results.compare import compare
 from results.confirmations import CONFIRMATIONS_NAME, honest
 from results.errors import RunError, UnlikeRunsError
@@ -331,3 +332,57 @@ def test_everything_can_be_read_on_its_page(theme):
     for colour in theme.palette:
         assert contrast(colour, theme.background) >= 3, colour
     assert len(set(theme.palette)) == len(theme.palette)
+
+
+# --- one timing --------------------------------------------------------------------------------------------
+
+
+def timed(*, blocks, method=None, **changes):
+    attempts = [
+        {"reasons": ["too wide"], "half_width": 0.001, "ratio": 9.0, "ratio_low": 8.0, "ratio_high": 9.9},
+        {"reasons": [], "half_width": 0.02, "ratio": 2.0, "ratio_low": 1.9, "ratio_high": 2.2},
+    ]
+    given_method = {
+        "blocks": blocks,
+        "attempts": attempts,
+        "reference_ms": 5.0,
+        "reference_ms_from": "the baseline",
+        "block_steps": {"candidate": 1, "reference": 3},
+    }
+    settings = {
+        "work": "training",
+        "resolution": 32,
+        "batch_size": 4,
+        "precision": "fp32",
+        "memory_format": "channels_last",
+    }
+    details = {
+        "method": given_method | (method or {}),
+        "settings": settings,
+        "hardware": {"device": "Test CPU"},
+    }
+    return Outcome(
+        **{"key": "k", "kind": "time", "digest": "d" * 64, "status": "ok", "details": details} | changes
+    )
+
+
+BLOCKS = {"candidate_ms": [12.0, 8.0, 10.0], "reference_ms": [6.0, 4.0, 4.0]}
+
+
+def test_a_timing_shows_its_pairs_its_accepted_interval_and_the_drift():
+    chart = plot.timing(timed(blocks=BLOCKS), "net")
+    assert chart.title == "training step of net: 2.000 [1.900, 2.200] times the reference, ok"
+    (pairs,) = marks(chart, Points)
+    assert (pairs.x, pairs.y) == ([1.0, 2.0, 3.0], [2.0, 2.0, 2.5])
+    assert {line.y[0] for line in marks(chart, Line)} == {2.0, 1.9, 2.2}
+    network, reference = marks(chart, Points, panel=1)
+    assert network.y == [1.2, 0.8, 1.0]
+    assert (reference.label, reference.y) == ("reference, to its baseline", [1.2, 0.8, 0.8])
+    assert "Test CPU, 32 px, batch 4" in chart.note
+    assert chart.matplotlib(theme="dark").axes[0].get_xlabel() == "pair"
+
+
+@pytest.mark.parametrize("outcome", [timed(blocks=None), timed(blocks=BLOCKS, kind="train")])
+def test_what_was_not_timed_in_pairs_is_not_drawn(outcome):
+    with pytest.raises(ValueError, match=r"no pairs of steps were recorded.*measure it anew"):
+        plot.timing(outcome, "net")
