@@ -96,7 +96,15 @@ def train(
         typer.Option(metavar="NAME_OR_FILE", help="What to train on.", autocompletion=COMPLETE_HARDWARE),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of a CPU; default: all.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of a CPU, for each worker; default: all, divided.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train together, each on a device (Ray Train).")
+    ] = 1,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="Batch norm over all workers; CUDA only.")
+    ] = False,
     checkpoint_every: Annotated[
         float | None, typer.Option(**DURATION, help="Time between checkpoints; default: 10m.")
     ] = None,
@@ -142,6 +150,8 @@ def train(
         "hardware": hardware,
         "seed": seed,
         "threads": threads,
+        "workers": workers,
+        "sync_batch_norm": sync_batch_norm,
         "init": init,
         "checkpoint_seconds": seconds,
         "out": out or Path("trained") / Path(name).stem,
@@ -229,9 +239,10 @@ def _put(trained: "Trained", as_json: bool) -> None:
     )
     write_line()
     took = format_duration(result["train_seconds"])
+    workers = f" by {result['workers']} workers" if result["workers"] > 1 else ""
     write_line(
         f"best of {result['last']['epoch']:g} epochs: epoch {best['epoch']:g}; "
-        f"{format_count(result['params'])} parameters; trained for {took} "
+        f"{format_count(result['params'])} parameters; trained for {took}{workers} "
         f"on {result['hardware']['device']}, {result['precision']}, {result['resolution']} px"
     )
     note(f"weights: {trained.path / 'best.safetensors'}; logs: {trained.path / 'epochs.csv'}")

@@ -67,6 +67,11 @@ class Feed:
     def __len__(self) -> int:
         return len(self._labels)
 
+    def skip(self, count: int, augment: "Augmentation") -> None:
+        """Draw what a batch of `count` images would be moved by, and hand out none."""
+        height, width = self._images.shape[2:]
+        augment.draw(height, width, count)
+
     def batch(
         self, chosen_B: Tensor, augment: "Augmentation | None" = None, view: "View | None" = None
     ) -> tuple[Tensor, Tensor]:
@@ -115,16 +120,21 @@ class Augmentation:
     def __call__(self, images_NCHW: Tensor, chosen_B: Tensor) -> Tensor:
         """Gather the chosen images, each moved and mirrored by itself: (B, C, H, W)."""
         height, width = images_NCHW.shape[2:]
-        row_BH = self._positions(height, len(chosen_B))
-        column_BW = self._positions(width, len(chosen_B))
-        if self._flip:
-            mirrored_B1 = torch.rand(len(chosen_B), 1, generator=self._generator) < 0.5
-            column_BW = torch.where(mirrored_B1, column_BW.flip(1), column_BW)
+        row_BH, column_BW = self.draw(height, width, len(chosen_B))
         row_BH, column_BW = row_BH.to(images_NCHW.device), column_BW.to(images_NCHW.device)
         x_BHWC = images_NCHW.permute(0, 2, 3, 1)[
             chosen_B[:, None, None], row_BH[:, :, None], column_BW[:, None, :]
         ]
         return x_BHWC.permute(0, 3, 1, 2)
+
+    def draw(self, height: int, width: int, count: int) -> tuple[Tensor, Tensor]:
+        """Rows (B, H) and columns (B, W) that each of `count` images is read at."""
+        row_BH = self._positions(height, count)
+        column_BW = self._positions(width, count)
+        if self._flip:
+            mirrored_B1 = torch.rand(count, 1, generator=self._generator) < 0.5
+            column_BW = torch.where(mirrored_B1, column_BW.flip(1), column_BW)
+        return row_BH, column_BW
 
     def _positions(self, side: int, count: int) -> Tensor:
         reach = int(side * self._shift)

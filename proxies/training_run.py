@@ -22,18 +22,22 @@ from proxies.protocols import Diverged
 from proxies.recipe import TrainingRecipe
 
 STEPS_BETWEEN_CHECKS = 16
+STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parallel:
     """One worker of several that train one network together, each on its part of every batch.
 
-    `wrap` makes the module whose backward pass averages gradients over the workers.
+    `wrap` makes the module whose backward pass averages gradients over the workers. `mean` averages a tensor
+    over them, in place; `gather` gives every worker's, in order. All workers call both at the same places.
     """
 
     rank: int
     size: int
     wrap: Callable[[nn.Module], nn.Module]
+    mean: Callable[[Tensor], Tensor]
+    gather: Callable[[Tensor], list[Tensor]]
 
 
 class TrainingState(NamedTuple):
@@ -49,6 +53,10 @@ class TrainingRun:
     `resolution`: pixels at which it is evaluated; default: the images as they are. `train_resolution`: at
     which it is trained where no progressive schedule says otherwise; default: the same. `compiled`: through
     torch.compile, anew for every image size.
+
+    With `parallel` this is one of several workers that make each step together. Batch norm sees one part of a
+    worker at a time; its running statistics are averaged over the workers at the end of each `train`, so
+    that what is judged and saved is the same in all.
     """
 
     def __init__(
@@ -130,9 +138,11 @@ class TrainingRun:
             self.step += 1
             self._position = (self._position + 1) % self.steps_per_epoch
             if self.step % STEPS_BETWEEN_CHECKS == 0:
-                self._require_finite(float(total), "training loss")
-        self._require_finite(float(total), "training loss")
-        return float(total) / steps
+                self._require_finite(self._everyones(total), "training loss")
+        loss = self._everyones(total)
+        self._require_finite(loss, "training loss")
+        self._share_statistics()
+        return loss / steps
 
     def evaluate(self, split: Split) -> Evaluation:
         """How good the network is now, on a split.
@@ -158,9 +168,9 @@ class TrainingRun:
             tensors |= {f"ema.{key}": value for key, value in self._ema.module.state_dict().items()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        tensors["random.torch"] = torch.get_rng_state()
+        tensors |= self._random("torch", torch.get_rng_state())
         if self._device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
+            tensors |= self._random("cuda", torch.cuda.get_rng_state(self._device))
         tensors["random.order"] = self._generator.get_state()
         tensors["random.epoch"] = self._epoch_state
         values = {
@@ -184,9 +194,10 @@ class TrainingRun:
             self._ema.n_averaged.fill_(values["ema_updates"])
         self._load_optimizer(_under("optimizer.", tensors))
         self._scaler.load_state_dict(values["scaler"])
-        torch.set_rng_state(tensors["random.torch"])
+        mine = "" if self._parallel is None or self._parallel.rank == 0 else f".{self._parallel.rank}"
+        torch.set_rng_state(tensors[f"random.torch{mine}"])
         if self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+            torch.cuda.set_rng_state(tensors[f"random.cuda{mine}"], self._device)
         self._epoch_state = tensors["random.epoch"]
         self._generator.set_state(self._epoch_state)
         self._order_N = torch.randperm(self._count, generator=self._generator)
@@ -211,11 +222,15 @@ class TrainingRun:
         settings = self.settings
         self._set_dropout(settings.dropout)
         self._optimizer.zero_grad(set_to_none=True)
-        parts, first = self._parts(chosen_B)
-        losses = [
-            self._backward(part_B, settings, first + index, 1.0 / len(parts), is_last=index == len(parts) - 1)
-            for index, part_B in enumerate(parts)
-        ]
+        parts, mine = self._parts(chosen_B)
+        losses = []
+        for number, part_B in enumerate(parts):
+            if number in mine:
+                is_last = number == mine[-1]
+                losses.append(self._backward(part_B, settings, number, 1.0 / len(mine), is_last=is_last))
+            elif self._augment is not None:
+                # The draws of another worker's part: each image is moved as if one worker did all.
+                self._feed.skip(len(part_B), self._augment)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._ema is not None:
@@ -227,14 +242,42 @@ class TrainingRun:
         if rate is not None and isinstance(dropout, nn.Dropout):
             dropout.p = rate
 
-    def _parts(self, chosen_B: Tensor) -> tuple[list[Tensor], int]:
-        """This worker's equal parts of the batch, and the number of the first among all workers'."""
-        count, rank = self._recipe.accumulate, 0
+    def _parts(self, chosen_B: Tensor) -> tuple[list[Tensor], range]:
+        """The equal parts of the batch, and the numbers of this worker's."""
+        each, size, rank = self._recipe.accumulate, 1, 0
         if self._parallel is not None:
-            count, rank = count * self._parallel.size, self._parallel.rank
-        parts = list(chosen_B.tensor_split(count))
-        first = rank * self._recipe.accumulate
-        return parts[first : first + self._recipe.accumulate], first
+            size, rank = self._parallel.size, self._parallel.rank
+        return list(chosen_B.tensor_split(each * size)), range(rank * each, (rank + 1) * each)
+
+    def _everyones(self, total: Tensor) -> float:
+        """A sum of losses as the mean over the workers, so that all go on, or none."""
+        return float(total if self._parallel is None else self._parallel.mean(total.clone()))
+
+    def _share_statistics(self) -> None:
+        """Running means and variances of batch norm, averaged over the workers in one message."""
+        if self._parallel is None:
+            return
+        modules = [self.network] if self._ema is None else [self.network, self._ema.module]
+        found = [
+            buffer
+            for module in modules
+            for name, buffer in module.named_buffers()
+            if name.endswith(STATISTICS)
+        ]
+        if not found:
+            return
+        shared = self._parallel.mean(torch.cat([buffer.flatten() for buffer in found]))
+        for buffer, mean in zip(
+            found, torch.split(shared, [buffer.numel() for buffer in found]), strict=True
+        ):
+            buffer.copy_(mean.view_as(buffer))
+
+    def _random(self, name: str, state: Tensor) -> dict[str, Tensor]:
+        """The state of a generator, and the other workers' under their numbers."""
+        if self._parallel is None:
+            return {f"random.{name}": state}
+        states = self._parallel.gather(state)
+        return {f"random.{name}{f'.{rank}' if rank else ''}": each for rank, each in enumerate(states)}
 
     def _backward(
         self, part_B: Tensor, settings: StageSettings, number: int, share: float, *, is_last: bool

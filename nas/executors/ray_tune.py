@@ -8,16 +8,11 @@ that idle between two jobs (it keeps one), and starting another takes seconds.
 
 import atexit
 import contextlib
-import logging
-import os
-import re
 import shutil
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +23,9 @@ from nas.executors.mailbox import Letter, Mailbox
 from nas.executors.protocol import ExecutorError
 from nas.executors.ray_environment import (
     ENVIRONMENT,
-    LOCAL_ENVIRONMENT,
     authentication,
     environment,
     make_folder,
-    own_sigterm,
-    private_files,
     refuse_open_cluster,
     require_reachable,
 )
@@ -47,12 +39,21 @@ try:
         import ray
         from ray import tune
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from nas.executors.ray_cluster import (
+            join_cluster,
+            require_resources,
+            require_same_cluster,
+            silence,
+            start_cluster,
+        )
 except ImportError as error:
     raise ExecutorError(
         'the ray executor needs Ray (pip install "ray[tune]"); --executor local works without'
     ) from error
 
-OBJECT_STORE_BYTES = 100 * 1024**2
+OTHERWISE = "--executor local works without"
+"""What to do where Ray does not start."""
 SLICE_SECONDS = 0.5
 """How long an actor works before it lets Tune have a word."""
 LISTEN_SECONDS = 0.2
@@ -60,13 +61,6 @@ LISTEN_SECONDS = 0.2
 COLLECT_SECONDS = 1.0
 CLOSE_SECONDS = 20.0
 MAX_FAILED_STARTS = 3
-_IS_INTERNAL = re.compile(r"node:|memory$|object_store_memory$|.*_group_")
-"""Resources that Ray makes up: nodes, memory, placement groups."""
-JOINING_REMEDY = (
-    "see that the cluster runs the same Ray and Python, and that its token is here "
-    "(~/.ray/auth_token, with RAY_AUTH_MODE=token)"
-)
-PACKAGES = ("search_spaces", "proxies", "results", "nas", "cli")
 
 _JOB: TypeAdapter[TimeJob | TrainJob] = TypeAdapter(Job)
 
@@ -193,19 +187,21 @@ class RayTuneExecutor:
             require_reachable(address)
         payload, main = packed(settings if address is None else replace(settings, spool=None))
         self._resources.enter_context(environment(ENVIRONMENT))
-        self._resources.enter_context(_silence())
+        self._resources.enter_context(silence())
         folder = make_folder()
         self._resources.callback(shutil.rmtree, folder, ignore_errors=True)
         if ray.is_initialized():
-            _require_same_cluster(address)
+            require_same_cluster(address)
         else:
             self._resources.callback(ray.shutdown)
             if address is None:
-                _start_cluster(settings, self._num_workers, folder)
+                hardware = settings.hardware
+                gpus = 0 if settings.is_on_cpu or hardware is None else len(hardware.devices)
+                start_cluster(num_cpus=self._num_workers, num_gpus=gpus, folder=folder, otherwise=OTHERWISE)
             else:
-                _join_cluster(address, py_modules)
+                join_cluster(address, py_modules)
         needs = needs_of(settings, workers=self._num_workers, is_local=address is None)
-        _require(needs)
+        require_resources(needs)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # Not on a node that may die while the search lives: the jobs would be lost with it.
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
@@ -366,80 +362,6 @@ class StopWhenClosing(tune.Stopper):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """As `JobSearcher`."""
         return {}
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep Ray's and Tune's loggers from the terminal; what matters is told by errors of our own."""
-    logger = logging.getLogger("ray")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _start_cluster(settings: WorkerSettings, workers: int, folder: Path) -> None:
-    """Start a cluster of this machine's own."""
-    gpus = 0 if settings.is_on_cpu or settings.hardware is None else len(settings.hardware.devices)
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    variables = {**LOCAL_ENVIRONMENT, "PYTHONPATH": path}
-    with environment(variables, without=("RAY_ADDRESS",)), private_files(), own_sigterm():
-        _init(
-            address="local",
-            num_cpus=workers,
-            num_gpus=gpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder / "ray"),
-        )
-
-
-def _join_cluster(address: str, py_modules: Sequence[Path]) -> None:
-    """Connect to a cluster, and give it the code to run."""
-    modules = [str(Path(import_module(name).__path__[0])) for name in PACKAGES]
-    modules += [str(path) for path in py_modules]
-    with environment(authentication(), without=("RAY_ADDRESS",)), own_sigterm():
-        _init(address=address, runtime_env={"py_modules": modules})
-
-
-def _require_same_cluster(address: str | None) -> None:
-    """Ray is at most once in a process; see that it is connected to the cluster that is asked for."""
-    connected = ray.get_runtime_context().gcs_address
-    if address not in (None, "auto", connected):
-        raise ExecutorError(
-            f"this process is connected to the Ray cluster at {connected}, not {address}; "
-            "call ray.shutdown() first, or leave the address out"
-        )
-
-
-def _init(**arguments: Any) -> None:
-    try:
-        ray.init(
-            include_dashboard=False if arguments["address"] == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            **arguments,
-        )
-    except Exception as error:
-        is_local = arguments["address"] == "local"
-        remedy = "--executor local works without" if is_local else JOINING_REMEDY
-        raise ExecutorError(
-            f"Ray could not be started ({type(error).__name__}: {first_line(error)}); {remedy}"
-        ) from error
-
-
-def _require(needs: dict[str, float]) -> None:
-    """See that the cluster has what a trial needs, since Tune would wait for it for ever."""
-    has = ray.cluster_resources()
-    missing = [name for name, amount in needs.items() if has.get(name, 0.0) < amount]
-    if missing:
-        kinds = sorted(name for name in has if not _IS_INTERNAL.match(name))
-        listed = ", ".join(f"{name} {has[name]:g}" for name in kinds)
-        raise ExecutorError(
-            f"the Ray cluster has no {' and no '.join(missing)} (it has {listed}); "
-            "name hardware that it has, or add such a node"
-        )
 
 
 def _tuner(

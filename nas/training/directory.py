@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 class TrainingDirectory:
     """A training's directory, locked for this process until `close`. Made by `create` or `open`."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], lock: DirectoryLock) -> None:
+    def __init__(self, path: Path, config: Mapping[str, Any], lock: DirectoryLock | None) -> None:
         """Use `create` or `open`."""
         self.path = path
         self.config = config
@@ -97,6 +97,11 @@ class TrainingDirectory:
             raise
         return cls(path, config, lock)
 
+    @classmethod
+    def of_worker(cls, path: Path) -> Self:
+        """The directory for a worker of the process that has it locked."""
+        return cls(path, read_training(path), None)
+
     def begin_steps(self, step: int) -> None:
         """Keep the rows of steps.csv up to `step`, from where the training goes on."""
         kept = [row for row in read_rows(self.path / "steps.csv") if _step(row) <= step]
@@ -134,7 +139,8 @@ class TrainingDirectory:
 
     def close(self) -> None:
         """Release the directory. Safe to call twice."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self

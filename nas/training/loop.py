@@ -13,6 +13,7 @@ from nas.training.checkpoints import Checkpoint, save_checkpoint
 from nas.training.directory import TrainingDirectory
 from nas.training.plan import TrainingPlan
 from nas.training.progress import Clock, Pace, TrainingEvent, TrainingProgress
+from nas.training.team import Share, Word
 from nas.training.weights import save_weights
 from proxies.data.protocol import Splits
 from proxies.evaluation import Evaluation
@@ -38,7 +39,8 @@ class TrainingLoop:
     """A training on its way. Use it within `numerics.training_numerics`.
 
     `checkpoint_seconds`: time between two checkpoints. Clocks decide only when something is saved, never
-    what is computed, so a training that was resumed is, on a CPU, one that was never stopped.
+    what is computed, so a training that was resumed is, on a CPU, one that was never stopped. `share` tells
+    the other workers, where there are any, what was decided.
     """
 
     plan: TrainingPlan
@@ -49,6 +51,7 @@ class TrainingLoop:
     interruption: Interruption
     checkpoint_seconds: float
     clock: Clock = time.monotonic
+    share: Share = lambda word: word
     _pace: Pace = field(init=False)
     _history: list[dict[str, Any]] = field(default_factory=list)
     _best: dict[str, Any] | None = None
@@ -89,21 +92,26 @@ class TrainingLoop:
             if is_judged:
                 self._judge()
             self.progress.update(self._event())
-            is_stopped = self.interruption.is_requested and run.step < run.total_steps
-            if is_stopped or self.clock() - self._saved_at >= self.checkpoint_seconds:
+            word = self.share(self._decision())
+            if word != Word.GO_ON:
                 self._save()
-            if is_stopped:
+            if word == Word.STOP:
                 self._stop()
         self._save()
         last = {key: self._history[-1][key] for key in JUDGED}
         last["sha256"] = self._write_weights("last", last)
         return {"best": self._best, "last": last, "train_seconds": self._seconds}
 
+    def _decision(self) -> Word:
+        if self.interruption.is_requested and self.run.step < self.run.total_steps:
+            return Word.STOP
+        is_due = self.clock() - self._saved_at >= self.checkpoint_seconds
+        return Word.SAVE if is_due else Word.GO_ON
+
     def _advance(self) -> None:
         run = self.run
         first, settings, rate, stage = run.step, run.settings, run.learning_rate, run.stage
-        in_epoch = run.steps_per_epoch - first % run.steps_per_epoch
-        steps = min(LOG_STEPS - first % LOG_STEPS, in_epoch, run.total_steps - first)
+        steps = steps_ahead(run)
         started = self.clock()
         self._loss = run.train(steps)
         seconds = self.clock() - started
@@ -220,6 +228,12 @@ class TrainingLoop:
             (end - start, recipe.stage_settings(stage, self.plan.train_resolution).resolution)
             for stage, (start, end) in enumerate(zip(starts, ends, strict=True))
         ]
+
+
+def steps_ahead(run: TrainingRun) -> int:
+    """How many steps are made before anything else happens."""
+    in_epoch = run.steps_per_epoch - run.step % run.steps_per_epoch
+    return min(LOG_STEPS - run.step % LOG_STEPS, in_epoch, run.total_steps - run.step)
 
 
 def judgement(found: Evaluation) -> Mapping[str, float]:

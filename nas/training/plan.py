@@ -54,6 +54,10 @@ class TrainingPlan:
     threads: int | None
     data_fingerprint: str
     initial: Initial | None = None
+    workers: int = 1
+    """Processes that make each step together, each with a part of the batch and a device of its own."""
+    is_norm_shared: bool = False
+    """Whether batch norm sees what all workers have, and not each worker's part alone."""
 
     @property
     def train_resolution(self) -> int:
@@ -95,6 +99,8 @@ class TrainingPlan:
             "resolution": {"train": self.train_resolution, "eval": self.eval_resolution},
             "seed": self.seed,
             "threads": self.threads,
+            "workers": self.workers,
+            "sync_batch_norm": self.is_norm_shared,
             "hardware": self.hardware.describe(),
             "initial": None if self.initial is None else asdict(self.initial),
         }
@@ -110,8 +116,12 @@ def make_training_plan(
     seed: int = 0,
     threads: int | None = None,
     init: str | Path | None = None,
+    workers: int = 1,
+    sync_batch_norm: bool = False,
 ) -> TrainingPlan:
     """Resolve and check a training. Precision and layout are the hardware profile's unless a recipe says.
+
+    `threads`: of a CPU, for each of the `workers`.
 
     Raises:
         ConfigError: changes that the recipe cannot take.
@@ -120,15 +130,19 @@ def make_training_plan(
     resolved = resolve_hardware(hardware)
     found = recipe if isinstance(recipe, RecipeDocument) else load_recipe(recipe)
     source = find_source(data) if isinstance(data, str) else data
+    changed = _changed(found, changes or TrainingChanges(), resolved)
+    _check_workers(workers, changed.recipe, resolved, is_norm_shared=sync_batch_norm)
     return TrainingPlan(
         arch=arch if isinstance(arch, Architecture) else load_architecture(arch),
         source=source,
-        recipe=_changed(found, changes or TrainingChanges(), resolved),
+        recipe=changed,
         hardware=resolved,
         seed=seed,
         threads=threads,
         data_fingerprint=source.fingerprint(),
         initial=None if init is None else Initial.of(Path(init)),
+        workers=workers,
+        is_norm_shared=sync_batch_norm,
     )
 
 
@@ -152,6 +166,8 @@ def plan_from_document(document: Mapping[str, Any], place: str) -> TrainingPlan:
             threads=document["threads"],
             data_fingerprint=source.fingerprint(),
             initial=Initial(**initial) if (initial := document.get("initial")) else None,
+            workers=document.get("workers", 1),
+            is_norm_shared=document.get("sync_batch_norm", False),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{place}: {error} is missing or malformed; start a new training") from error
@@ -209,6 +225,26 @@ def _validated(fields: Mapping[str, Any], name: str) -> TrainingRecipe:
         detail = error.errors(include_url=False)[0]
         place = ".".join(map(str, detail["loc"])) or name
         raise ConfigError(f"recipe {name}: {place}: {detail['msg'].removeprefix('Value error, ')}") from error
+
+
+def _check_workers(
+    workers: int, recipe: TrainingRecipe, hardware: ResolvedHardware, *, is_norm_shared: bool
+) -> None:
+    if workers < 1:
+        raise ConfigError(f"{workers} workers cannot train; use 1 or more")
+    if recipe.batch_size % (workers * recipe.accumulate):
+        raise ConfigError(
+            f"a batch of {recipe.batch_size} has no {workers * recipe.accumulate} equal parts for "
+            f"{workers} workers (accumulate {recipe.accumulate}); change --batch, --accumulate or --workers"
+        )
+    kind = hardware.profile.kind
+    if workers > 1 and kind not in {"cpu", "cuda"}:
+        raise ConfigError(f"several workers train on CPUs and CUDA GPUs, not on {kind}; use --workers 1")
+    if is_norm_shared and (workers == 1 or kind != "cuda"):
+        raise ConfigError(
+            "batch norm across workers takes several workers with CUDA GPUs (PyTorch has none for CPUs); "
+            "leave out --sync-batch-norm"
+        )
 
 
 def _check_precision(precision: str, hardware: ResolvedHardware) -> None:
