@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from exported import CLASSES, members, with_statistics
+from timm_grammar import architecture, settings, stage
 from timm_twin import twin
 
 import nas
 from nas.deploy.timm_file import timm_strings, timm_text
 from nas.errors import ExportError
+from results.anchors import IMAGENET_TOP1
 from search_spaces.architecture import Architecture, Head, Stage, Stem, cost
 from search_spaces.blocks.attention import Attention
 from search_spaces.blocks.fused_mbconv import FusedMBConv
@@ -18,6 +20,7 @@ from search_spaces.blocks.squeeze_excite import SqueezeExcite
 from search_spaces.document import load_architecture
 from search_spaces.network import build
 from search_spaces.seal import is_broken
+from search_spaces.shipped import SPACES, shipped_names
 
 # As in timm/models/efficientnet.py.
 PUBLISHED = {
@@ -79,6 +82,53 @@ def test_random_members_have_twins(space):
         assert_twins(arch)
         found += 1
     assert found >= 2
+
+
+def read_back(arch, strings):
+    return architecture(
+        strings, stem_size=arch.stem.width, num_features=arch.head.width, act=arch.stem.act, like=arch
+    )
+
+
+@pytest.mark.parametrize("name", sorted(IMAGENET_TOP1))
+def test_published_networks_are_read_back_from_their_strings(name):
+    arch = load_architecture(name)
+    try:
+        strings = timm_strings(arch)
+    except ExportError as error:
+        pytest.fail(f"{name}: {error}")
+    assert read_back(arch, strings).digest == arch.digest
+
+
+@pytest.mark.parametrize("space", shipped_names(SPACES))
+def test_random_members_are_read_back_to_the_same_digest_or_refused(space):
+    expressed = refused = 0
+    for arch in members(space, 40, seed=5):
+        try:
+            strings = timm_strings(arch)
+        except ExportError:
+            refused += 1
+            continue
+        expressed += 1
+        assert read_back(arch, strings).digest == arch.digest, strings
+    assert (expressed > 20) == (space in ("effnetv2", "mnasnet", "tiny")), (expressed, refused)
+
+
+def test_a_gate_of_the_expanded_width_is_read_back_as_the_same_gate_of_the_input():
+    gate = SqueezeExcite(ratio=0.125, source="expanded")
+    arch = replace(ARCH, stages=(replace(STAGE, block=MBConv(expand=4, se=gate, act="hard_swish")),))
+    (string,) = timm_strings(arch)
+    block = stage(string, "silu").block
+    assert (block.se.ratio, block.se.source, block.act) == (0.5, "input", "hard_swish")
+    assert block.se.reduced_width(16, 64) == gate.reduced_width(16, 64) == 8
+
+
+def test_settings_may_stand_in_any_order_and_none_may_be_missing():
+    given = stage("ir_r2_k3_s2_e4_c48_se0.25", "silu")
+    assert stage("ir_se0.25_c48_e4_s2_k3_r2", "silu") == given
+    for broken in ("ir_r2_k3_s2_c48", "cn_r1_k3_s1", "xx_r1_k3_s1_c8"):
+        with pytest.raises((AssertionError, KeyError)):
+            settings(broken)
 
 
 @pytest.mark.parametrize(
