@@ -11,6 +11,7 @@ from results.export import architecture_name
 from results.ledger import Ledger
 from results.pareto import DIRECTIONS, REFERENCE_RULE
 from results.quantities import quantity
+from results.report.beside import likely, published
 from results.report.groups import common_reference, conditions_text, grouped, joint, progress
 from results.report.measurements import Measurements, shortened
 from results.report.networks import PART_FIELDS, Networks
@@ -48,6 +49,8 @@ def content(runs: Sequence[Run], *, now: float, version: str) -> dict[str, Any]:
         ]
     for run, group, said in zip(runs, groups, described, strict=True):
         said["progress"] = progress(run, common_reference(runs, groups, group))
+        said["published"] = published(run)
+        said["honest"] = likely(run)
     names = _names(run.candidates() for run in runs)
     return {
         "schema": SCHEMA,

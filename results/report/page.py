@@ -30,6 +30,7 @@ SCRIPTS = (
     "table.js",
     "detail.js",
     "overview.js",
+    "beside.js",
     "main.js",
 )
 """In the order in which they are joined; all share one scope."""

@@ -4,6 +4,7 @@ import copy
 import re
 
 import pytest
+from anchored import file_anchor
 from chromium import (
     CLICK_AT,
     browser,
@@ -17,8 +18,9 @@ from chromium import (
     texts,
     type_filter,
 )
-from reported import CONFIG, HOSTILE, make_run
+from reported import CONFIG, HOSTILE, confirm_front, make_run
 
+from results.confirmations import honest
 from results.directory import RunDirectory
 from results.report.page import report_html, write_report
 from results.run import load_run
@@ -75,6 +77,33 @@ def test_it_opens_without_a_network_and_asks_for_nothing(page, path):
 def test_a_complaint_of_the_browser_is_seen():
     with pytest.raises(AssertionError), browser() as started:
         started.get("data:text/html,<script>console.error('seen')</script>")
+
+
+def test_what_was_measured_beside_the_search_is_shown_and_leads_to_its_network(driver, tmp_path):
+    run = load_run(make_run(tmp_path / "one", count=40))
+    confirm_front(run)
+    file_anchor(run, "efficientnet-b0", 30.0, accuracy=0.4)
+    file_anchor(run, "efficientnetv2-s", 90.0)
+    page = open_page(driver, write(tmp_path, run.path))
+    assert complaints(page) == []
+    cells = texts(page, "#published-list tbody td")
+    first, second = cells[:7], cells[7:]
+    assert first[:4] == ["efficientnet-b0", "one", "0.4000", "30"]
+    assert second[:4] == ["efficientnetv2-s", "one", "–", "90"]
+    assert second[5:] == ["0.839", "not yet measured: train 0 of 1"]
+    members = [each for each in honest(run) if each.is_member]
+    shown = texts(page, "#honest-0 tbody tr")
+    assert len(shown) == len(members)
+    for row, each in zip(shown, members, strict=True):
+        assert row.startswith(f"#{each.id}")
+        assert f"{each.probability:.2f}" in row
+        assert row.count("[") == 2, "accuracy and step time have intervals, the parameters are exact"
+    page.execute_script("document.querySelectorAll('#honest-0 button')[1].click()")
+    assert chosen(page) == members[1].id
+
+
+def test_a_report_of_a_search_alone_has_no_such_sections(page):
+    assert text(page, "#honest") == text(page, "#published") == ""
 
 
 def test_the_chart_has_marks(page):

@@ -6,15 +6,18 @@ import re
 from importlib.resources import files
 
 import pytest
+from anchored import file_anchor
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import LAW, add_candidate, timing, training
-from reported import CONFIG, HOSTILE, content_of, make_run, sampled
+from reported import CONFIG, HOSTILE, confirm_front, content_of, make_run, sampled
 
 from proxies.records import Outcome
+from results.confirmations import CONFIRMATIONS_NAME, honest
 from results.directory import RunDirectory
 from results.entries import Record
 from results.errors import RunError
+from results.ledger import Ledger
 from results.report.content import content
 from results.report.measurements import MIN_POINTS, Measurements, shortened, thinned
 from results.report.networks import PART_FIELDS, parts
@@ -45,6 +48,37 @@ def one(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(one):
     return made(one)
+
+
+# --- measured beside the search
+
+
+def test_a_report_has_what_was_measured_beside_the_search(tmp_path):
+    run = load_run(make_run(tmp_path / "one", count=14))
+    nothing = made(run.path)["runs"][0]
+    assert (nothing["published"], nothing["honest"]) == ([], [])
+    file_anchor(run, "efficientnetv2-s", 90.0)
+    confirm_front(run)
+    told = made(run.path)["runs"][0]
+    (anchor,) = told["published"]
+    assert (anchor["name"], anchor["imagenet_top1"], anchor["status"]) == (
+        "efficientnetv2-s", 0.839, "pending",
+    )  # fmt: skip
+    assert anchor["values"] == {"accuracy": None, "step_ms": 90, "params": 21458488}
+    members = {each.id: each for each in honest(run) if each.is_member}
+    assert [each["id"] for each in told["honest"]] == list(members)
+    for each in told["honest"]:
+        likely = members[each["id"]]
+        assert each["probability"] == pytest.approx(likely.probability, abs=5e-4)
+        ends = (likely.low["step_ms"], likely.values["step_ms"], likely.high["step_ms"])
+        assert each["values"]["step_ms"] == pytest.approx(ends, rel=1e-6)
+        assert each["measured"] == likely.num_measurements
+
+
+def test_confirmations_that_failed_make_no_honest_front(tmp_path):
+    run = load_run(make_run(tmp_path / "one", count=14))
+    Ledger.create(run.path / CONFIRMATIONS_NAME).close()
+    assert made(run.path)["runs"][0]["honest"] == []
 
 
 # --- networks

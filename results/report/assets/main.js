@@ -39,6 +39,7 @@ function choose(row, { isFromOutside = false } = {}) {
     update();
     drawLegend();
     drawProgress();
+    drawPublished();
   } else {
     drawDetail();
     drawOver(null);
@@ -175,6 +176,8 @@ if (!table.front.some(Boolean)) state.preset = "all";
 state.chosen = firstChoice();
 update();
 drawProgress();
+drawHonest();
+drawPublished();
 drawFailures();
 drawProvenance();
 new ResizeObserver(() => drawPlot(list.rows)).observe(byId("canvas"));

@@ -66,7 +66,7 @@ function drawNotices() {
     notices.push(element("p", { class: "notice" }, `${estimated.map((run) => run.name).join(", ")}: step times are estimates for hardware that was not there, not measurements.`));
   }
   if (content.groups.length > 1) {
-    const choice = element("select", { id: "group", on: { change: (event) => { state.group = Number(event.target.value); state.zoom = null; state.chosen = firstChoice(); update(); drawProgress(); } } },
+    const choice = element("select", { id: "group", on: { change: (event) => { state.group = Number(event.target.value); state.zoom = null; state.chosen = firstChoice(); update(); drawProgress(); drawPublished(); } } },
       ...content.groups.map((text, place) => element("option", { value: place }, text)));
     notices.push(element("p", { class: "notice" }, "These runs were not measured alike, and step times or accuracies of different conditions do not compare; so they are shown one condition at a time. To compare them, search or measure again under one of the conditions. ", choice));
   }
