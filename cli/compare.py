@@ -105,7 +105,7 @@ def measure_group(
         note(f"{name}: {what}, {outcome.status}{f': {outcome.reason}' if outcome.reason else ''}")
 
     chosen = tuple(dict.fromkeys([*(IMAGENET_TOP1 if with_published else ()), *names]))
-    note(f"measuring {len(chosen)} published networks as {runs[0].name} was measured")
+    note(f"measuring as {runs[0].name} was measured: {', '.join(chosen)}")
     try:
         measure_anchors(runs[0], chosen, train=train, reuse=runs[1:], told=told)
     except (RunError, HardwareNotFoundError) as error:
@@ -209,10 +209,10 @@ def _write_anchors(comparison: "Comparison", names: Sequence[str]) -> None:
             (
                 anchor.name,
                 anchor.label,
-                *("-" if value is None else f"{value:.6g}" for value in anchor.result.values(names).values()),
+                *(_number(value) for value in anchor.result.values(names).values()),
                 "-" if anchor.imagenet_top1 is None else f"{anchor.imagenet_top1:.3f}",
                 "-" if anchor.num_better is None else anchor.num_better,
-                anchor.result.status if anchor.result.reason is None else anchor.result.reason,
+                anchor.standing,
             )
             for anchor in comparison.anchors
         ],
@@ -226,8 +226,15 @@ def _write_anchors(comparison: "Comparison", names: Sequence[str]) -> None:
 
 def _named(member: "Member", names: Sequence[str]) -> str:
     values = member.result.values(names)
-    told = ", ".join(f"{name} {value:.6g}" for name, value in values.items() if value is not None)
+    told = ", ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
     return f"candidate {member.result.id} of {member.label} ({told})"
+
+
+def _number(value: float | None) -> str:
+    """A count in full, anything else to six digits."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1e6 else f"{value:.6g}"
 
 
 def _percent(fraction: float | None) -> str:

@@ -16,7 +16,7 @@ from proxies.worker import WorkerSettings
 from results.anchors import (
     ANCHORS_NAME,
     IMAGENET_TOP1,
-    ORIGIN,
+    PUBLISHED,
     Published,
     jobs_like,
     published_networks,
@@ -138,7 +138,7 @@ def _missing(
                 architecture=arch.to_document(),
                 cost=cost(arch, resolution),
                 resolution=resolution,
-                origin=ORIGIN,
+                origin=PUBLISHED,
                 proposal_index=number,
             )
             for job in jobs_like(run, arch, timings):

@@ -17,7 +17,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.document import architecture_from_document, shipped_digests
 
 ANCHORS_NAME = "anchors.sqlite"
-ORIGIN = "published"
+PUBLISHED = "published"
 
 IMAGENET_TOP1 = {
     "efficientnet-b0": 0.771,
@@ -45,13 +45,20 @@ B3 as in the authors' released code)."""
 class Published:
     """A published network as a run has it: one of its candidates, or measured beside it later.
 
-    `result` says what was measured; where that is not everything that the run measures of a network, its
-    status is `pending`. `imagenet_top1` is the published accuracy, None where this package states none.
+    `result` says what was measured; of one that was only timed, its status is that of its timings.
+    `imagenet_top1` is the published accuracy, None where this package states none.
     """
 
     name: str
     imagenet_top1: float | None
     result: CandidateResult
+
+    @property
+    def standing(self) -> str:
+        """What there is to say of its measurements in a few words."""
+        if self.result.reason is not None:
+            return self.result.reason
+        return self.result.status if self.result.num_seeds else "timed, not trained"
 
 
 def published_networks(run: Run) -> tuple[Published, ...]:
@@ -123,5 +130,15 @@ def _measured_beside(run: Run) -> tuple[CandidateResult, ...]:
         for job in jobs_like(run, architecture_from_document(each.architecture), timings)
     }
     kept = [record for record in records if record.outcome.key in wanted]
+    trained = {record.outcome.digest for record in kept if record.outcome.kind == "train"}
     jobs = run.config.get("jobs_per_candidate") or DEFAULT_JOBS
-    return join(candidates, kept, (), jobs_per_candidate=jobs)
+    return tuple(
+        result
+        for is_trained, expected in ((True, jobs), (False, {**jobs, "train": 0}))
+        for result in join(
+            [each for each in candidates if (each.digest in trained) == is_trained],
+            kept,
+            (),
+            jobs_per_candidate=expected,
+        )
+    )

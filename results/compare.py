@@ -237,6 +237,7 @@ def _anchors(
                     label=label,
                     result=each.result,
                     imagenet_top1=each.imagenet_top1,
+                    standing=each.standing,
                     num_better=None if None in point.values() else len(better),
                 )
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from results.anchors import PUBLISHED
 from results.attainment import Repeats
 from results.candidate import CandidateResult
 from results.pareto import Objective
@@ -80,7 +81,9 @@ class Anchor:
     label: str
     result: CandidateResult
     num_better: int | None
-    imagenet_top1: float | None = None
+    imagenet_top1: float | None
+    standing: str
+    """What there is to say of its measurements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +173,10 @@ class Comparison:
                     "better": anchor.num_better,
                     "imagenet_top1": anchor.imagenet_top1,
                     "status": anchor.result.status,
-                    "reason": anchor.result.reason,
+                    "standing": anchor.standing,
                     **_member(anchor, names),
+                    # What was measured beside a search is no candidate of it.
+                    **({"id": None} if anchor.result.origin == PUBLISHED else {}),
                 }
                 for anchor in self.anchors
             ],

@@ -16,8 +16,7 @@ def published(run: Run) -> list[dict[str, Any]]:
         {
             "name": each.name,
             "imagenet_top1": each.imagenet_top1,
-            "status": each.result.status,
-            "reason": each.result.reason,
+            "standing": each.standing,
             "values": {
                 name: None if value is None else shortened(value)
                 for name, value in each.result.values(names).items()

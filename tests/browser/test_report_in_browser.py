@@ -90,7 +90,7 @@ def test_what_was_measured_beside_the_search_is_shown_and_leads_to_its_network(d
     first, second = cells[:7], cells[7:]
     assert first[:4] == ["efficientnet-b0", "one", "0.4000", "30"]
     assert second[:4] == ["efficientnetv2-s", "one", "–", "90"]
-    assert second[5:] == ["0.839", "not yet measured: train 0 of 1"]
+    assert second[5:] == ["0.839", "timed, not trained"]
     members = [each for each in honest(run) if each.is_member]
     shown = texts(page, "#honest-0 tbody tr")
     assert len(shown) == len(members)

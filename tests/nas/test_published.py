@@ -115,7 +115,7 @@ def test_jobs_are_the_run_s_own_settings_device_and_scale(make, executor, device
     for each in found:
         assert each.result.step_ms == 20.0
         assert each.result.accuracy is None
-        assert (each.result.status, each.result.reason) == ("pending", "not yet measured: train 0 of 2")
+        assert (each.result.status, each.standing) == ("ok", "timed, not trained")
         assert each.result.cost == cost(load_architecture(each.name), run.results[0].resolution)
         assert each.imagenet_top1 == IMAGENET_TOP1[each.name]
     assert load_run(run.path).candidates() == run.candidates(), "the search's own ledger stays as it was"
@@ -149,7 +149,19 @@ def test_what_failed_is_tried_once_more(make, executor):
         first, second = nas.measure_anchors(run, NAMES)
     assert len(executor.jobs) == 3
     assert (first.result.status, first.result.reason) == ("oom", "no memory")
-    assert (second.result.status, second.result.step_ms) == ("pending", 20.0)
+    assert (second.result.status, second.result.step_ms) == ("ok", 20.0)
+
+
+def test_a_time_that_missed_its_tolerance_says_so(make, executor, monkeypatch):
+    run = make("a")
+    monkeypatch.setattr(
+        executor,
+        "_outcome",
+        lambda job: timed(job, 20.0, job.reference_ms, status="unstable", reason="the device was busy"),
+    )
+    (found,) = nas.measure_anchors(run, NAMES[:1])
+    assert (found.result.step_ms, found.result.is_provisional) == (20.0, True)
+    assert found.standing == "the device was busy"
 
 
 def test_trained_by_the_proxy_they_have_a_place(make, executor, monkeypatch):
@@ -220,4 +232,4 @@ def test_a_comparison_tells_them_apart_from_what_has_a_place(make, executor):
     assert [anchor.num_better for anchor in with_accuracy.anchors] == [None, None]
     told = with_accuracy.summary()["anchors"][0]
     assert (told["step_ms"], told["accuracy"], told["imagenet_top1"]) == (20.0, None, 0.771)
-    assert told["reason"] == "not yet measured: train 0 of 2"
+    assert (told["id"], told["standing"]) == (None, "timed, not trained")

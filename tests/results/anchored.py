@@ -1,7 +1,7 @@
 """Published networks filed beside a run, as measuring them would."""
 
 from proxies.records import Outcome
-from results.anchors import ANCHORS_NAME, ORIGIN, jobs_like, timings_of
+from results.anchors import ANCHORS_NAME, PUBLISHED, jobs_like, timings_of
 from results.ledger import Ledger
 from search_spaces.architecture import cost
 from search_spaces.document import load_architecture
@@ -17,7 +17,7 @@ def file_anchor(run, name, step_ms, *, accuracy=None):
             architecture=arch.to_document(),
             cost=cost(arch, run.results[0].resolution),
             resolution=run.results[0].resolution,
-            origin=ORIGIN,
+            origin=PUBLISHED,
             proposal_index=len(ledger.candidates()),
         )
         for job in jobs_like(run, arch, timings_of(run)):

@@ -40,7 +40,7 @@ function drawPublished() {
     element("td", {}, each.name), element("td", {}, run.name),
     ...names.map((name) => element("td", { class: "number" }, inForm(name, each.values[name] ?? null))),
     element("td", { class: "number" }, each.imagenet_top1 === null ? NONE : each.imagenet_top1.toFixed(3)),
-    element("td", { class: "why" }, each.reason ?? each.status));
+    element("td", { class: "why" }, each.standing));
   byId("published").replaceChildren(element("h2", {}, "Published networks"),
     listing("published-list", [["network", null], ["measured in", null], ...names.map(besideTitle), ["ImageNet top-1, as published", "number"], ["status", null]],
       measured.flatMap((run) => run.published.map((each) => line(run, each)))),
