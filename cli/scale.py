@@ -17,7 +17,7 @@ from cli.output import Column, note, write_json, write_line, write_table
 from cli.values import format_count
 
 if TYPE_CHECKING:
-    from nas.budget_scaling import Grown
+    from nas.grown import Grown
     from nas.scaling import Factors, ScalingRule
     from search_spaces.architecture import Architecture
 

@@ -1,29 +1,23 @@
 """Growing a network to a budget: directions solved in closed form, the best of them timed. No torch."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
 from typing import NamedTuple
 
+from nas.grown import COSTS, Grown, Judge, Timer, grown
 from nas.scaling import AppendedStage, Compound, Factors, LateLayers, ScalingError, ScalingRule, scale
-from search_spaces.architecture import Architecture, cost
+from nas.timed_growth import AIM, TimedGrowth, Way
+from search_spaces.architecture import Architecture
 from search_spaces.messages import suggest
 
-QUANTITIES = ("params", "macs", "activation_bytes", "step_ms")
-OVERSHOOT = 0.03
-"""Of a measured limit: what a time may be above it, as a fraction. Costs are exact and never above theirs."""
-AIM = 0.98
-"""Part of a measured limit that is aimed at, so that a time which scatters stays below OVERSHOOT."""
-ROUNDS = 4
+QUANTITIES = (*COSTS, "step_ms")
 MAX_PHI = 24.0
 BISECTIONS = 13
 UNIFORM = "uniform"
 _LIMIT = re.compile(r"\s*([a-z_]+)\s*<=\s*([0-9.eE+-]+?)(x?)\s*")
-
-Timer = Callable[[Sequence[Architecture]], Sequence[float | None]]
-"""Step times of networks in milliseconds; None: it could not be measured."""
-Judge = Callable[[Architecture], float]
-"""Accuracy of a network after a short training, 0 to 1."""
 
 
 class Limit(NamedTuple):
@@ -47,18 +41,6 @@ class Direction(NamedTuple):
         if phi == 0.0:
             return arch
         return scale(arch, self.rule, Factors(*factors), name=arch.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grown:
-    """A network grown in one direction: exact costs, and what was measured of it (None: nothing was)."""
-
-    direction: str
-    phi: float
-    arch: Architecture
-    costs: Mapping[str, float]
-    step_ms: float | None = None
-    accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,30 +124,30 @@ def grow_to_budget(
     """`arch` grown as far as `limits` allow, in each direction, and the best of them.
 
     Costs are exact. For a limit on `step_ms`, the `measured` most promising directions (uniform scaling is
-    always one) are timed and solved again with what was seen, until each is within the limit
-    and near it. With `judge` the most accurate is chosen, else the one with the most multiply-adds: a
-    stand-in for accuracy, and no more.
+    always one) are timed and solved again with what was seen, then filled up in small steps, until each is
+    within the limit and near it; the last is timed twice, as the network itself is. With `judge` the most
+    accurate is chosen, else the one with the most multiply-adds: a stand-in for accuracy, and no more.
 
     Raises:
         ScalingError: nothing grows within the limits, or step_ms is limited and there is no `time`.
     """
-    base = _grown("base", 0.0, arch, num_classes)
+    base = grown("base", 0.0, arch, num_classes)
     if any(limit.quantity == "step_ms" for limit in limits):
         if time is None:
             raise ScalingError("a limit on step_ms needs measurements; allow some, or limit macs")
-        (base_ms,) = time([arch])
-        if base_ms is None:
+        base_times = [ms for ms in time([arch, arch]) if ms is not None]
+        if not base_times:
             raise ScalingError("the network itself could not be timed, so nothing can be 'x' times it")
-        base = replace(base, step_ms=base_ms)
+        base = replace(base, step_ms=fmean(base_times))
     bounds = {limit.quantity: _value(limit, base) for limit in limits}
     exact = {name: value for name, value in bounds.items() if name != "step_ms"}
     ways = directions(arch)
     if "step_ms" in bounds and time is not None:
-        members = _timed(arch, base, ways, bounds, measured, time, num_classes)
+        members = _timed(base, ways, bounds, measured, time, num_classes)
     else:
         solved = (_solve(arch, way, exact, num_classes) for way in ways)
         members = [each for each in solved if each is not None]
-    members = _distinct([each for each in members if each.arch.digest != arch.digest])
+    members = _distinct([each for each in members if each.identity != base.identity])
     if not members:
         shown = ", ".join(f"{name}<={value:g}" for name, value in bounds.items())
         raise ScalingError(f"no direction grows {arch.name or 'the network'} within {shown}; raise a limit")
@@ -200,35 +182,32 @@ def _value(limit: Limit, base: Grown) -> float:
     return limit.value * (own or 0.0) if limit.is_relative else limit.value
 
 
-def _grown(name: str, phi: float, arch: Architecture, num_classes: int) -> Grown:
-    found = cost(arch, arch.eval_resolution, num_classes)
-    costs = {key: float(getattr(found, key)) for key in QUANTITIES if key != "step_ms"}
-    return Grown(direction=name, phi=phi, arch=arch, costs=costs)
-
-
 def _solve(arch: Architecture, way: Direction, bounds: Mapping[str, float], num_classes: int) -> Grown | None:
     """As far in a direction as exact bounds allow; None where not even its first step does."""
 
     def at(phi: float) -> Grown | None:
-        grown = _grown(way.name, phi, way.grow(arch, phi), num_classes)
-        return grown if all(grown.costs[name] <= value for name, value in bounds.items()) else None
+        found = grown(way.name, phi, way.grow(arch, phi), num_classes)
+        return found if _keeps(found, bounds) else None
 
     low, high, found = 0.0, MAX_PHI, None
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
         try:
-            grown = at(middle)
+            here = at(middle)
         except ScalingError:  # a block that does not take these widths, or a stage that cannot be added
-            grown = None
-        if grown is None:
+            here = None
+        if here is None:
             high = middle
         else:
-            low, found = middle, grown
+            low, found = middle, here
     return found
 
 
+def _keeps(each: Grown, bounds: Mapping[str, float]) -> bool:
+    return all(each.costs[name] <= value for name, value in bounds.items())
+
+
 def _timed(
-    arch: Architecture,
     base: Grown,
     ways: Sequence[Direction],
     bounds: Mapping[str, float],
@@ -236,36 +215,23 @@ def _timed(
     time: Timer,
     num_classes: int,
 ) -> list[Grown]:
-    """The shortlisted directions, each solved and timed until it is within the limit and near it."""
-    assert base.step_ms is not None
+    """The shortlisted directions, each grown until it is within the limit and near it."""
     exact = {name: value for name, value in bounds.items() if name != "step_ms"}
-    aim = AIM * bounds["step_ms"]
-    # At first a step takes as long as its multiply-adds say; then it lies on the line through base and last.
-    targets = dict.fromkeys((way.name for way in ways), aim / base.step_ms * base.costs["macs"])
 
-    def solved(way: Direction) -> Grown | None:
-        macs = targets[way.name]
-        return _solve(arch, way, {**exact, "macs": min(macs, exact.get("macs", macs))}, num_classes)
+    def solved(way: Direction, macs: float) -> Grown | None:
+        return _solve(base.arch, way, {**exact, "macs": min(macs, exact.get("macs", macs))}, num_classes)
 
-    chosen = _shortlist([(way, solved(way)) for way in ways], measured)
-    best: dict[str, Grown] = {}
-    for _ in range(ROUNDS):
-        tried = [(way, grown) for way in chosen if (grown := solved(way)) is not None]
-        known = {each.arch.digest for each in best.values()} | {arch.digest}
-        fresh = [(way, grown) for way, grown in tried if grown.arch.digest not in known]
-        if not fresh:
-            break
-        for (way, grown), step_ms in zip(fresh, time([grown.arch for _, grown in fresh]), strict=True):
-            if step_ms is None:
-                continue
-            rise = (step_ms - base.step_ms) / (grown.costs["macs"] - base.costs["macs"])
-            if rise > 0.0:
-                targets[way.name] = grown.costs["macs"] + (aim - step_ms) / rise
-            before = best.get(way.name)
-            is_within = step_ms <= bounds["step_ms"] * (1.0 + OVERSHOOT)
-            if is_within and (before is None or (before.step_ms or 0.0) < step_ms):
-                best[way.name] = replace(grown, step_ms=step_ms)
-    return list(best.values())
+    assert base.step_ms is not None
+    at_first = AIM * bounds["step_ms"] / base.step_ms * base.costs["macs"]
+    chosen = _shortlist([(way, solved(way, at_first)) for way in ways], measured)
+    growth = TimedGrowth(
+        base=base,
+        limit_ms=bounds["step_ms"],
+        time=time,
+        allows=lambda each: _keeps(each, exact),
+        num_classes=num_classes,
+    )
+    return growth.grow([Way(way.name, way.compound.gamma != 1.0, partial(solved, way)) for way in chosen])
 
 
 def _shortlist(ways: Sequence[tuple[Direction, Grown | None]], count: int) -> list[Direction]:
@@ -277,4 +243,4 @@ def _shortlist(ways: Sequence[tuple[Direction, Grown | None]], count: int) -> li
 
 def _distinct(members: Sequence[Grown]) -> list[Grown]:
     """One of each network: two directions may lead to the same."""
-    return list({each.arch.digest: each for each in reversed(members)}.values())[::-1]
+    return list({each.identity: each for each in reversed(members)}.values())[::-1]

@@ -1,10 +1,12 @@
 """Growing a found network to budgets on this machine: times measured, short trainings, a family as YAML."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.budget_scaling import Grown, Growth, Judge, Timer, grow_to_budget, parse_budget
+from nas.budget_scaling import Growth, grow_to_budget, parse_budget
+from nas.grown import Grown, Judge, Timer
 from nas.measuring import measure
 from proxies.data.protocol import DataSource
 from proxies.hardware import resolve_hardware, timing_settings
@@ -41,7 +43,7 @@ def grow(
     budgets = [parse_budget(text) for text in to]
     is_timed = any(limit.quantity == "step_ms" for budget in budgets for limit in budget)
     time = step_timer(base, hardware) if is_timed and measured > 0 else None
-    judge = proxy_judge(proxy, data, hardware, seed) if data is not None else None
+    judge = proxy_judge(proxy, data, hardware, seed, base=base) if data is not None else None
     return [grow_to_budget(base, budget, measured=measured, time=time, judge=judge) for budget in budgets]
 
 
@@ -53,12 +55,12 @@ def step_timer(base: Architecture, hardware: str) -> Timer:
     """
     profile = resolve_hardware(hardware).profile
     at_base = timing_settings(profile, base).resolution
-    trained_at = base.recipe.train_resolution or base.eval_resolution
+    trained_at = _training_side(base)
 
     def time(archs: Sequence[Architecture]) -> list[float | None]:
         found: list[float | None] = []
         for arch in archs:
-            side = (arch.recipe.train_resolution or arch.eval_resolution) / trained_at * at_base
+            side = _training_side(arch) / trained_at * at_base
             (outcome,) = measure([arch], hardware=hardware, resolution=round(side))
             found.append(outcome.metrics.get("step_ms"))
         return found
@@ -66,8 +68,13 @@ def step_timer(base: Architecture, hardware: str) -> Timer:
     return time
 
 
-def proxy_judge(proxy: str, data: DataSource | str | None, hardware: str, seed: int) -> Judge:
-    """Accuracy on the validation images after the proxy task's training of the network itself."""
+def proxy_judge(
+    proxy: str, data: DataSource | str | None, hardware: str, seed: int, *, base: Architecture
+) -> Judge:
+    """Accuracy on the validation images after the proxy task's training of the network itself.
+
+    The task's image size is `base`'s; a network whose images have grown is trained on ones that have, too.
+    """
     from proxies.task import ProxyTask, load_task
 
     task = load_task(proxy, data=data if isinstance(data, str) else None)
@@ -80,12 +87,21 @@ def proxy_judge(proxy: str, data: DataSource | str | None, hardware: str, seed: 
 
         from proxies.training import seeded_build
 
-        network = seeded_build(arch, task.num_classes, seed=seed)
+        fitted = task
+        if isinstance(task, ProxyTask):
+            side = round(task.document.resolution * _training_side(arch) / _training_side(base))
+            fitted = replace(task, document=task.document.model_copy(update={"resolution": side}))
+        network = seeded_build(arch, fitted.num_classes, seed=seed)
         place = torch.device("cpu") if device.kind == "cpu" else torch.device(device.kind, device.index)
-        metrics = task.train(network, lambda step, values: "continue", seed=seed, device=place)
+        metrics = fitted.train(network, lambda step, values: "continue", seed=seed, device=place)
         return float(metrics["accuracy"])
 
     return judge
+
+
+def _training_side(arch: Architecture) -> int:
+    """Pixels that a network is trained at, by its own account."""
+    return arch.recipe.train_resolution or arch.eval_resolution
 
 
 def family_document(growths: Sequence[Growth], files: Sequence[str]) -> dict[str, Any]:

@@ -1,13 +1,21 @@
 """Growing to a budget: exact costs are kept exactly, times are met, and the choice is what it says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from small_training import ARCH as SMALL
 
+from nas import timed_growth
 from nas.budget_scaling import UNIFORM, Limit, directions, grow_to_budget, parse_budget
+from nas.grown import Timer, grown
 from nas.scaling import ScalingError
-from search_spaces.architecture import Architecture, cost
+from nas.small_steps import TimeModel, neighbours
+from search_spaces.architecture import Architecture, Recipe, Stage, cost
+from search_spaces.blocks.fused_mbconv import FusedMBConv
+from search_spaces.blocks.mbconv import MBConv
 from search_spaces.document import architecture_from_document, load_architecture
 
 BASE = load_architecture("efficientnetv2-b0")
@@ -131,3 +139,75 @@ def test_middle_growth_leaves_the_ends_as_deep_as_they_were() -> None:
     grown = way.grow(BASE, 3.0)
     assert (grown.stages[0].depth, grown.stages[-1].depth) == (BASE.stages[0].depth, BASE.stages[-1].depth)
     assert grown.stages[2].depth > BASE.stages[2].depth
+
+
+COARSE = replace(
+    SMALL,
+    stages=(
+        Stage(stride=2, depth=1, width=16, block=FusedMBConv(expand=2)),
+        Stage(stride=2, depth=2, width=24, block=FusedMBConv(expand=2)),
+        Stage(stride=2, depth=1, width=32, block=MBConv(expand=4)),
+    ),
+    recipe=Recipe(train_resolution=64, eval_resolution=64),
+)
+"""A network so small that one step in a direction is a good part of its time."""
+
+
+def coarse_ms(arch: Architecture) -> float:
+    found = cost(arch, arch.eval_resolution)
+    return 1e-6 * found.macs + 5e-6 * found.activation_bytes + 0.1 * arch.num_blocks + 1.0
+
+
+def noisy(seed: int) -> Timer:
+    """Times that scatter by 1 %, as good ones on a CPU do."""
+    rng = np.random.default_rng(seed)
+    return lambda archs: [coarse_ms(arch) * float(1.0 + 0.01 * rng.standard_normal()) for arch in archs]
+
+
+def true_parts(times: float, seed: int) -> list[float]:
+    """What the found networks truly take, as parts of the limit: the chosen one, then the others."""
+    growth = grow_to_budget(COARSE, parse_budget(f"step_ms<={times}x"), time=noisy(seed), measured=4)
+    return [coarse_ms(each.arch) / (times * coarse_ms(COARSE)) for each in growth.members]
+
+
+@pytest.mark.parametrize("times", [2.0, pytest.param(4.0, marks=pytest.mark.thorough)])
+def test_small_networks_are_filled_up_to_their_limit(times: float) -> None:
+    """+3 % and -8 % of the true time, for every direction, although the times that it sees scatter."""
+    parts = [part for seed in range(3) for part in true_parts(times, seed)]
+    assert len(parts) >= 4
+    assert min(parts) >= 0.92
+    assert max(parts) <= 1.03 + 0.01
+
+
+def test_without_small_steps_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed_growth, "FILL_ROUNDS", 0)
+    assert min(true_parts(2.0, 0)) < 0.92
+
+
+def test_networks_that_differ_in_image_size_alone_are_two() -> None:
+    large = replace(BASE, recipe=BASE.recipe.model_copy(update={"eval_resolution": 256}))
+    one, other = (grown("x", 1.0, arch, 1000) for arch in (BASE, large))
+    assert one.arch == other.arch
+    assert one.identity != other.identity
+
+
+def test_neighbours_are_never_smaller_than_the_network_that_grew() -> None:
+    found = list(neighbours(COARSE, COARSE, has_larger_images=False))
+    assert len(found) > 10
+    assert len({each.digest for each in found}) == len(found)
+    for each in found:
+        for stage, own in zip(each.stages, COARSE.stages, strict=True):
+            assert stage.depth >= own.depth
+            assert stage.width >= own.width
+        assert cost(each, 64).macs > cost(COARSE, 64).macs
+    sides = [each.eval_resolution for each in neighbours(COARSE, COARSE, has_larger_images=True)]
+    assert sides == list(range(65, 81))
+
+
+def test_times_that_are_sums_of_costs_are_foretold_exactly() -> None:
+    archs = [COARSE, *list(neighbours(COARSE, COARSE, has_larger_images=False))[:8]]
+    rows = [(grown("x", 1.0, arch, 1000).costs, arch.num_blocks, coarse_ms(arch)) for arch in archs]
+    model = TimeModel(rows)
+    last = list(neighbours(COARSE, COARSE, has_larger_images=False))[-1]
+    foretold = model.step_ms(grown("x", 1.0, last, 1000).costs, last.num_blocks)
+    assert foretold == pytest.approx(coarse_ms(last), rel=1e-6)

@@ -80,5 +80,8 @@ def test_a_short_training_of_the_network_itself_judges(tmp_path: Path) -> None:
         "schema: nas.task/1\nname: short\ndata: {source: digits, channels: 1}\nresolution: 8\n"
         "recipe: {epochs: 2, batch_size: 128, optimizer: adamw, learning_rate: 0.01, shift: 0.1}\n"
     )
-    judge = growing.proxy_judge(str(proxy), DATA, "cpu", 0)
+    judge = growing.proxy_judge(str(proxy), DATA, "cpu", 0, base=ARCH)
     assert 0.1 < judge(ARCH) == judge(ARCH) <= 1.0
+    recipe = ARCH.recipe.model_copy(update={"eval_resolution": 12})
+    larger = judge(replace(ARCH, recipe=recipe))
+    assert larger not in {judge(ARCH), None}, "images have grown with the network's"
