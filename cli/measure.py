@@ -72,6 +72,20 @@ def measure(
         bool,
         typer.Option("--estimate", help="Estimate for --hardware that is not here; measure nothing."),
     ] = False,
+    tune_runtime: Annotated[
+        bool,
+        typer.Option(
+            "--tune-runtime",
+            help="Try layouts, precisions, compilation and the fused optimizer; keep the fastest sound way.",
+        ),
+    ] = False,
+    largest_batch: Annotated[
+        bool, typer.Option("--largest-batch", help="Measure at the largest batch that fits into memory.")
+    ] = False,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="BYTES", help="What --largest-batch may use; default: what is free."),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -94,6 +108,10 @@ def measure(
     load_plugins(allow_plugins)
     if inference and onnxruntime:
         raise typer.BadParameter("cannot be given with --inference", param_hint="'--onnxruntime'")
+    if tune_runtime and (inference or onnxruntime or estimate):
+        raise typer.BadParameter("is for measured training steps", param_hint="'--tune-runtime'")
+    if memory_limit is not None and not largest_batch:
+        raise typer.BadParameter("goes with --largest-batch", param_hint="'--memory-limit'")
     names = architecture_names(names)
     if plot is not None and (estimate or len(names) > 1):
         what = "an estimate has none" if estimate else f"{len(names)} are named; name one"
@@ -123,6 +141,9 @@ def measure(
         fused_optimizer=fused_optimizer,
         work="onnx-inference" if onnxruntime else "inference" if inference else "training",
         recalibrate=recalibrate,
+        tune_runtime=tune_runtime,
+        largest_batch=largest_batch,
+        memory_limit_bytes=memory_limit,
     )
     documents = [_document(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
     if as_json:
@@ -152,6 +173,7 @@ def _document(name: str, outcome: "Outcome") -> dict[str, Any]:
         "settings": settings,
         "hardware": outcome.details.get("hardware"),
         "software": outcome.details.get("software"),
+        **{each: outcome.details[each] for each in ("runtime", "largest_batch") if each in outcome.details},
         "seconds": outcome.seconds,
     }
 
@@ -181,9 +203,51 @@ def _write(documents: list[dict[str, Any]]) -> None:
         [Column("architecture"), *(Column(title, is_number=True) for title in titles), Column("status")],
         [(each["name"], *_cells(each), each["status"]) for each in documents],
     )
+    for each in documents:
+        _write_runtime(each)
+        _write_largest_batch(each)
     if measured is not None:
         write_line()
         write_line(conditions(measured))
+
+
+def _write_runtime(document: dict[str, Any]) -> None:
+    """Every way of running that was tried, the one that was kept named."""
+    if "runtime" not in document:
+        return
+    write_line(f"\n{document['name']}: ways of running a training step")
+    ways = ("layout", "precision", "compile", "fused optimizer")
+    write_table(
+        [*map(Column, ways), Column("step ms [95 % interval]", is_number=True), Column("kept")],
+        [
+            (
+                way["memory_format"],
+                way["precision"],
+                way["compile"],
+                "yes" if way["fused_optimizer"] else "no",
+                _time_cell(way["step_ms"], way["step_ms_low"], way["step_ms_high"]),
+                "yes" if way["why_not"] is None else f"no: {way['why_not']}",
+            )
+            for way in document["runtime"]
+        ],
+    )
+
+
+def _write_largest_batch(document: dict[str, Any]) -> None:
+    if "largest_batch" not in document:
+        return
+    found = document["largest_batch"]
+    refused = f"; {found['refused']} does not fit" if found["refused"] else ""
+    limit = "" if found["limit_bytes"] is None else f" of {format_bytes(found['limit_bytes'])}"
+    size = found["batch_size"]
+    told = (
+        "not even one image fits" if size is None else f"{size}, {format_bytes(found['peak_bytes'])}{limit}"
+    )
+    write_line(f"\n{document['name']}: largest batch: {told}{refused}")
+
+
+def _time_cell(middle: float | None, low: float | None, high: float | None) -> str:
+    return "-" if middle is None else f"{middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _cells(document: dict[str, Any]) -> tuple[str, ...]:
@@ -193,7 +257,7 @@ def _cells(document: dict[str, Any]) -> tuple[str, ...]:
     if middle is None:
         return ("-",) * 4
     return (
-        f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+        _time_cell(middle, low, high),
         f"{ratio:.3f}",
         f"{images:.1f}",
         format_bytes(memory),

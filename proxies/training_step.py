@@ -70,13 +70,24 @@ class TrainingStep:
         self._scaler.update()
         self._loss = loss.detach()
 
+    @property
+    def loss(self) -> float | None:
+        """The loss of the last step, once it is done; None before the first."""
+        return None if self._loss is None else float(self._loss)
+
+    def momentum(self) -> torch.Tensor:
+        """What the optimizer has gathered of the gradients, as one vector; empty before a step."""
+        buffers = (each.get("momentum_buffer") for each in self._optimizer.state.values())
+        parts = [buffer.detach().flatten() for buffer in buffers if buffer is not None]
+        return torch.cat(parts) if parts else torch.empty(0)
+
     def check_finite(self) -> None:
         """Wait for the last step.
 
         Raises:
             Diverged: its loss is not a finite number.
         """
-        loss = float(self._loss) if self._loss is not None else 0.0
+        loss = self.loss or 0.0
         if not math.isfinite(loss):
             raise Diverged(f"the loss of a timed training step is {loss}")
 

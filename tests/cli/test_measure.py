@@ -60,6 +60,7 @@ def test_settings_are_passed_on(capsys, measured):
     expected = {"hardware": "cpu", "resolution": 96, "batch": 4, "precision": "bf16"}
     expected |= {"memory_format": "contiguous", "compile": "default", "autotune": False, "recalibrate": True}
     expected |= {"fused_optimizer": True, "work": "training"}
+    expected |= {"tune_runtime": False, "largest_batch": False, "memory_limit_bytes": None}
     assert measured == [(["efficientnet-b0"], expected)]
 
 
@@ -169,3 +170,49 @@ def test_a_plot_is_of_one_measurement(capsys, measured, arguments, why, tmp_path
     assert ended.code == 2
     assert why in ended.err
     assert not measured
+
+
+# --- ways of running and the largest batch -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--tune-runtime", "--inference"], "is for measured training steps"),
+        (["--tune-runtime", "--estimate"], "is for measured training steps"),
+        (["--memory-limit", 1000], "goes with --largest-batch"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(capsys, measured, arguments, why):
+    ended = run_here(capsys, "measure", "efficientnetv2-b0", "--hardware", "cpu", *arguments)
+    assert ended.code == 2
+    assert why in ended.err
+    assert not measured
+
+
+def test_ways_of_running_and_the_largest_batch_are_shown_and_in_json(capsys, monkeypatch):
+    way = {"memory_format": "contiguous", "precision": "bf16", "compile": "none", "fused_optimizer": True}
+    runtime = [
+        way | {"status": "ok", "step_ms": 12.0, "step_ms_low": 11.0, "step_ms_high": 13.0, "why_not": None},
+        way
+        | {"status": "oom", "step_ms": None, "step_ms_low": None, "step_ms_high": None, "why_not": "oom: x"},
+    ]
+    found = {"batch_size": 55, "peak_bytes": 2**20, "limit_bytes": 2**21, "refused": 56, "tried": []}
+    calls = {}
+
+    def measure(archs, **settings):
+        calls.update(settings)
+        outcome = timing(archs[0].digest, 12.0)
+        more = {"runtime": runtime, "largest_batch": found}
+        return [outcome.model_copy(update={"details": outcome.details | more})]
+
+    monkeypatch.setattr("nas.api.measure", measure)
+    asked = ["--hardware", "cpu", "--tune-runtime", "--largest-batch", "--memory-limit", 2**21]
+    document = run_here(capsys, "measure", "efficientnetv2-b0", *asked, "--json").json
+    assert document["runtime"] == runtime
+    assert document["largest_batch"] == found
+    assert (calls["tune_runtime"], calls["largest_batch"], calls["memory_limit_bytes"]) == (True, True, 2**21)
+    shown = run_here(capsys, "measure", "efficientnetv2-b0", *asked).out
+    assert "largest batch: 55, 1.0 MiB of 2.0 MiB; 56 does not fit" in shown
+    assert "12.00 [11.00, 13.00]  yes" in shown
+    assert "no: oom: x" in shown
