@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test thorough bench repeatability quick-timing schema faults exports docs notebooks
+.PHONY: check format test thorough bench repeatability quick-timing step-parity schema faults exports docs notebooks
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -28,6 +28,9 @@ repeatability:  ## step times measured twice beside a busy neighbour, then the c
 
 quick-timing:  ## whether quick timings rank networks of equal multiply-adds as long ones do: nine minutes
 	$(PYTHON) benchmarks/quick_timing.py
+
+step-parity:  ## our networks beside the same ones written plainly; fused beside depthwise: two minutes
+	$(PYTHON) benchmarks/step_parity.py
 
 thorough:  ## the tests that a plain pytest leaves out, many minutes
 	$(PYTHON) -m pytest -m thorough
