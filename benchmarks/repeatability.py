@@ -51,6 +51,8 @@ class Timed:
     ratio: float | None
     is_accepted: bool
     seconds: float
+    reason: str | None = None
+    """Why it is not accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ def _timed(outcome: Outcome) -> Timed:
         ratio=outcome.metrics.get("step_ratio"),
         is_accepted=outcome.status == "ok",
         seconds=outcome.seconds,
+        reason=outcome.reason,
     )
 
 

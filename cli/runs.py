@@ -157,6 +157,12 @@ def resume(
     ] = None,
     executor: Annotated[str | None, typer.Option(metavar="ray|local", help="Where jobs run now.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, metavar="K", help="Jobs at once.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of another Ray cluster.")
+    ] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Let Ray go without authentication.")
+    ] = None,
     time_budget: Annotated[
         float | None, typer.Option(**DURATION, help="Propose nothing after this, such as 2h.")
     ] = None,
@@ -178,6 +184,8 @@ def resume(
         "candidates": candidates,
         "executor": executor,
         "workers": workers,
+        "ray_address": ray_address,
+        "insecure": insecure,
         "time_budget_seconds": time_budget,
         "max_failed": max_failed,
     }

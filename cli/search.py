@@ -200,6 +200,10 @@ def search(
     ray_address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster.", rich_help_panel=RUNNING)
     ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Let Ray go without authentication.", rich_help_panel=RUNNING),
+    ] = None,
     time_budget: Annotated[
         float | None,
         typer.Option(**DURATION, help="Propose nothing after this, such as 2h.", rich_help_panel=RUNNING),
@@ -270,6 +274,7 @@ def search(
         "executor": executor,
         "workers": workers,
         "ray_address": ray_address,
+        "insecure": insecure,
         "time_budget_seconds": time_budget,
         "candidate_timeout_seconds": candidate_timeout,
         "memory_limit_bytes": memory_limit,

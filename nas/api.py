@@ -9,10 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Unpack
 
-from nas.config import EDITABLE, SearchConfig, SearchSettings, make_config
+from nas.config import EDITABLE, SAID_EACH_TIME, SearchConfig, SearchSettings, make_config
 from nas.errors import ConfigError, NothingFeasibleError, NothingMeasuredError
 from nas.evaluations import Budget
 from nas.executors.protocol import Executor, ExecutorError
+from nas.executors.ray_environment import refuse_open_cluster, require_reachable
 from nas.failure_budget import FAILED
 from nas.gate import OptimisticGate
 from nas.halving import NonDominatedHalving
@@ -79,6 +80,7 @@ def search(
     if config is None or chosen:
         config = make_config({**(config.model_dump() if config is not None else {}), **chosen})
     plan = make_plan(config, space=given_space, task=task)
+    _require_cluster(plan.config)
     out = Path(config.out) if config.out else None
     hint = f"{plan.space.name}-{plan.hardware_name}"
     with RunDirectory.create(out, hint=hint, config=plan.document()) as directory:
@@ -114,8 +116,10 @@ def resume(
         raise ConfigError(
             f"{', '.join(refused)}: cannot be changed when resuming; start a new run, which reuses this"
         )
-    plan = make_plan(make_config({**stored, **(changes or {})}), space=space, task=task)
+    kept = {name: value for name, value in stored.items() if name not in SAID_EACH_TIME}
+    plan = make_plan(make_config({**kept, **(changes or {})}), space=space, task=task)
     require_same(path, document, plan)
+    _require_cluster(plan.config)
     with RunDirectory.open(path) as directory:
         return _run(plan, directory, progress or Silent(), retry_failed=retry_failed)
 
@@ -236,6 +240,18 @@ def _other_runs(config: SearchConfig, path: Path) -> list[Path]:
     return [run for run in dict.fromkeys(run.resolve() for run in runs) if run != path.resolve()]
 
 
+def _require_cluster(config: SearchConfig) -> None:
+    """See, before anything is made, that the cluster named is there, and that none is open to all.
+
+    Raises:
+        ExecutorError: it is not, or the environment would open it.
+    """
+    if config.executor == "ray":
+        refuse_open_cluster(insecure=config.insecure)
+        if config.ray_address is not None:
+            require_reachable(config.ray_address)
+
+
 def _executor(plan: SearchPlan, directory: RunDirectory) -> Executor:
     config = plan.config
     settings = WorkerSettings(
@@ -255,7 +271,9 @@ def _executor(plan: SearchPlan, directory: RunDirectory) -> Executor:
         return LocalExecutor(settings, workers=plan.workers)
     from nas.executors.ray_tune import RayTuneExecutor
 
-    return RayTuneExecutor(settings, workers=plan.workers, ray_address=config.ray_address)
+    return RayTuneExecutor(
+        settings, workers=plan.workers, ray_address=config.ray_address, insecure=config.insecure
+    )
 
 
 @contextmanager

@@ -36,6 +36,7 @@ class SearchConfig(Spec):
     executor: Literal["ray", "local"] = "ray"
     workers: PositiveInt | None = None
     ray_address: str | None = None
+    insecure: bool = False
     out: str | None = None
     time_budget_seconds: PositiveFloat | None = None
     candidate_timeout_seconds: PositiveFloat = 1800.0
@@ -73,6 +74,7 @@ class SearchSettings(TypedDict, total=False):
     executor: Literal["ray", "local"]
     workers: int | None
     ray_address: str | None
+    insecure: bool
     out: str | None
     time_budget_seconds: float | None
     candidate_timeout_seconds: float
@@ -89,8 +91,12 @@ class SearchSettings(TypedDict, total=False):
     allow_plugins: bool
 
 
-EDITABLE = frozenset({"out", "workers", "executor", "ray_address", "candidate_timeout_seconds", "max_failed"})
+EDITABLE = frozenset(
+    {"out", "workers", "executor", "ray_address", "insecure", "candidate_timeout_seconds", "max_failed"}
+)
 """Fields that say where and how fast, not what: a run may be resumed with other values of them."""
+SAID_EACH_TIME = frozenset({"insecure"})
+"""Fields that no file may set, a run's own included: they open doors, and a file may be anyone's."""
 
 
 def make_config(values: Mapping[str, Any]) -> SearchConfig:
@@ -128,10 +134,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if isinstance(data, dict) and data.get("schema") == RUN_SCHEMA:
         config = data.get("config")
         data = (
-            {key: value for key, value in config.items() if key != "out"}
+            {key: value for key, value in config.items() if key not in {"out", *SAID_EACH_TIME}}
             if isinstance(config, dict)
             else None
         )
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected settings by name, such as `space: effnetv2`")
+    for name in sorted(SAID_EACH_TIME & data.keys()):
+        raise ConfigError(f"{path}: {name}: no file may set this; say --{name} if it is meant")
     return data

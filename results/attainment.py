@@ -12,7 +12,18 @@ from results.pareto import Objective, hypervolume
 from results.run import Run
 
 _OF_ONE_RUN = frozenset(
-    {"seed", "out", "workers", "executor", "ray_address", "reuse", "no_reuse", "max_failed", "keep_weights"}
+    {
+        "seed",
+        "out",
+        "workers",
+        "executor",
+        "ray_address",
+        "insecure",
+        "reuse",
+        "no_reuse",
+        "max_failed",
+        "keep_weights",
+    }
 )
 """Settings that two repeats of one search may differ in: they say where and how fast, not what."""
 

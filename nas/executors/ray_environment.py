@@ -52,12 +52,14 @@ def refuse_open_cluster(*, insecure: bool) -> None:
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled" and not insecure:
         raise ExecutorError(
             "RAY_AUTH_MODE=disabled lets anyone who can reach this machine run code as you; "
-            "unset it, or use --executor local"
+            "unset it; a search also has --executor local, and --insecure if that is meant"
         )
 
 
 def require_reachable(address: str) -> None:
     """See that something listens at `address` ("host:port"), since Ray itself would wait for minutes.
+
+    Takes `PROBE_SECONDS` at most, names that are looked up included.
 
     Raises:
         ExecutorError: nothing does, or it is not an address.
@@ -72,13 +74,32 @@ def require_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ExecutorError(f"{address!r} is not a Ray address; use HOST:PORT, for example 10.0.0.1:6379")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()
-    except OSError as error:
+    problem = _why_unreachable(host.strip("[]"), int(port))
+    if problem is not None:
         raise ExecutorError(
-            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, "
+            f"no Ray cluster answers at {address} ({problem}); start one with `ray start --head`, "
             "or leave --ray-address out to use this machine alone"
-        ) from error
+        )
+
+
+def _why_unreachable(host: str, port: int) -> str | None:
+    """Why no connection comes about; None: one does.
+
+    In a thread, since the system may look a name up for longer than any limit of a socket.
+    """
+    problems: list[str | None] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), PROBE_SECONDS).close()
+            problems.append(None)
+        except (OSError, UnicodeError) as error:
+            problems.append(str(error))
+
+    thread = threading.Thread(target=connect, name="nas-ray-probe", daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return problems[0] if problems else f"no answer within {PROBE_SECONDS:g} s"
 
 
 def authentication() -> dict[str, str]:

@@ -100,6 +100,7 @@ FLAGS = {
     "--keep-weights": "keep_weights",
     "--no-reuse": "no_reuse",
     "--allow-plugins": "allow_plugins",
+    "--insecure": "insecure",
 }
 
 
@@ -110,9 +111,11 @@ def test_every_setting_has_an_option():
 
 def test_every_option_reaches_the_configuration(capsys, searches):
     options = [part for option, (text, _, _) in EVERYTHING.items() for part in (option, text)]
-    assert run_here(capsys, "search", *options, "--keep-weights", "--allow-plugins").code == 0
+    flags = ("keep_weights", "allow_plugins", "insecure")
+    options += [f"--{flag.replace('_', '-')}" for flag in flags]
+    assert run_here(capsys, "search", *options).code == 0
     expected = {field: value for _, field, value in EVERYTHING.values()}
-    assert searches.configs == [SearchConfig(**expected, keep_weights=True, allow_plugins=True)]
+    assert searches.configs == [SearchConfig(**expected, **dict.fromkeys(flags, True))]
 
 
 def test_without_options_the_defaults_hold(capsys, searches):
@@ -217,9 +220,12 @@ def test_sigterm_before_the_search_installs_its_own_handler(capsys, searches, mo
 def test_resume_passes_what_may_change(capsys, searches, tmp_path):
     path = make_run(tmp_path / "runs" / "first")
     given = ("--candidates", "9", "--workers", "1", "--max-failed", "3", "--retry-failed")
+    given += ("--ray-address", "10.0.0.1:6379", "--insecure")
     ended = run_here(capsys, "resume", "first", *given, "--json")
     assert ended.json == load_run("first").summary()
-    assert searches.resumed == [(path.resolve(), {"candidates": 9, "workers": 1, "max_failed": 3}, True)]
+    changes = {"candidates": 9, "workers": 1, "max_failed": 3}
+    changes |= {"ray_address": "10.0.0.1:6379", "insecure": True}
+    assert searches.resumed == [(path.resolve(), changes, True)]
 
 
 def test_an_interrupted_resume_names_its_run(capsys, searches, tmp_path):

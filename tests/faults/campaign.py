@@ -19,6 +19,7 @@ sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "search_spaces"), str(FOLDER.pa
 import hostile_documents  # noqa: E402
 from executor_faults import load, ray_load, worker_kills  # noqa: E402
 from ledger_faults import full_disk, ledger_kills, power_cuts, torn_spool  # noqa: E402
+from noisy_neighbour import noisy_neighbour  # noqa: E402
 from promises import Figures, Wrong, require  # noqa: E402
 from search_faults import full_disk_search, killed_searches  # noqa: E402
 
@@ -44,6 +45,7 @@ PARTS: dict[str, tuple[Callable[..., Figures], int]] = {
     "full disk search": (full_disk_search, 1),
     "torn spool": (torn_spool, 200),
     "hostile documents": (documents, 5000),
+    "noisy neighbour": (noisy_neighbour, 10),
     "load": (load, 1000),
     "load on Ray": (ray_load, 300),
 }

@@ -17,18 +17,22 @@ from results.ledger import Ledger
 FOLDER = Path(__file__).parent
 
 
-def full_disk_search(folder: Path, rng: random.Random, count: int) -> Figures:
-    """Searches whose disk fills up; see `full_disk_search`."""
+def full_disk_search(folder: Path, rng: random.Random, count: int, *, forget: bool = False) -> Figures:
+    """Searches whose disk fills up; see `filling`. `forget`: records go, which must be noticed."""
     if power_cut.why_not() is not None:
         return {"skipped": power_cut.why_not()}
+    acknowledged = 0
     for number in range(count):
         place = folder / str(number)
         place.mkdir()
-        code, said, resumed, trained = filling.fill_and_resume(place)
-        require(code == 5 and "go on with: nas resume" in said, f"exit code {code}: {said}")
-        require(resumed == 0, f"exit code {resumed} of the resumed search")
-        require(trained == filling.CANDIDATES, f"{trained} candidates trained in the end")
-    return {"searches": count, "exit code": 5, "resumed": count}
+        found = filling.fill_and_resume(place, forget=forget)
+        stopped = found.exit_code == 5 and "go on with: nas resume" in found.said
+        require(stopped, f"exit code {found.exit_code}: {found.said}")
+        require(found.resumed_exit_code == 0, f"exit code {found.resumed_exit_code} of the resumed search")
+        require(found.lost == 0, f"{found.lost} acknowledged outcomes are lost")
+        require(found.trained == filling.CANDIDATES, f"{found.trained} candidates trained in the end")
+        acknowledged += found.acknowledged
+    return {"searches": count, "exit code": 5, "acknowledged": acknowledged, "lost": 0, "resumed": count}
 
 
 def killed_searches(folder: Path, rng: random.Random, count: int) -> Figures:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,6 +101,24 @@ def test_each_exit_code(arguments: list[str], code: ExitCode, says: str, folder:
     assert process.returncode == code, err
     assert says in err
     assert "Traceback" not in err
+    assert_clean(folder, mark)
+
+
+def test_an_open_cluster_and_a_dead_one_are_refused_before_anything_is_made(
+    folder: Path, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    on_ray = [*SEARCH, "--executor", "ray"]
+    with start(folder, [*on_ray, "--ray-address", address]) as dead:
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        with start(folder, on_ray) as is_open:
+            said = is_open.communicate(timeout=100)[1]
+        dead_said = dead.communicate(timeout=100)[1]
+    assert is_open.returncode == dead.returncode == ExitCode.FAILURE
+    assert "lets anyone who can reach this machine run code as you" in said.splitlines()[-1]
+    assert f"no Ray cluster answers at {address}" in dead_said.splitlines()[-1]
+    assert not (folder / "run").exists()
     assert_clean(folder, mark)
 
 

@@ -49,6 +49,16 @@ def test_settings_are_read_from_a_plain_file_and_from_a_run(tmp_path: Path) -> N
     assert make_config(read_config_file(plain)) == make_config(read_config_file(run))
 
 
+def test_no_file_opens_a_door(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("space: tiny\ninsecure: true\n")
+    with pytest.raises(ConfigError, match="insecure: no file may set this; say --insecure if it is meant"):
+        read_config_file(plain)
+    run = tmp_path / "run.yaml"
+    run.write_text("schema: nas.run/1\nconfig:\n  space: tiny\n  insecure: true\n")
+    assert read_config_file(run) == {"space": "tiny"}
+
+
 def test_a_file_that_is_no_configuration_says_what_is_expected(tmp_path: Path) -> None:
     path = tmp_path / "list.yaml"
     path.write_text("- space\n")

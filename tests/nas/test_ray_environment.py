@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from nas.executors.ray_environment import (
 
 def test_an_open_cluster_is_refused_unless_it_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with pytest.raises(ExecutorError, match=r"RAY_AUTH_MODE=disabled .*; unset it, or use --executor local"):
+    with pytest.raises(ExecutorError, match=r"RAY_AUTH_MODE=disabled .*; unset it; .* and --insecure if"):
         refuse_open_cluster(insecure=False)
     refuse_open_cluster(insecure=True)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -49,6 +50,18 @@ def test_an_address_is_probed_before_ray_waits_for_it() -> None:
     with pytest.raises(ExecutorError, match=f"no Ray cluster answers at 127.0.0.1:{port} .*start one with"):
         require_reachable(f"127.0.0.1:{port}")
     require_reachable("auto")
+
+
+def test_a_name_that_is_looked_up_for_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(ray_environment, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(60.0) and [])
+    try:
+        with pytest.raises(ExecutorError, match=r"head:6379 \(no answer within 0.05 s\)"):
+            require_reachable("head:6379")
+        assert not answered.is_set()
+    finally:
+        answered.set()
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

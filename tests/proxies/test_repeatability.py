@@ -19,10 +19,10 @@ SMALL = ["--networks", "2", "--resolution", "16", "--batch", "4", "--budget-seco
 def script():
     spec = importlib.util.spec_from_file_location("repeatability", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["repeatability"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["repeatability"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "repeatability", module)
+        spec.loader.exec_module(module)
+        yield module
 
 
 def passes(script, ratios, accepted=None):
