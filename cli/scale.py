@@ -41,7 +41,7 @@ def scale(
         str,
         typer.Option(
             metavar="NAME_OR_FILE",
-            help="effnetv2, effnetv2-b, compound, coatnet, or a YAML file.",
+            help="compound, effnetv2, effnetv2-b, coatnet, ghostnet, parameternet, or a YAML file.",
             autocompletion=completed_from(_rule_names),
         ),
     ] = "compound",

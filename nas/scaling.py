@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nas.errors import NasError
 from search_spaces.architecture import Architecture, Recipe, Stage
+from search_spaces.blocks.protocol import Block
 from search_spaces.document import architecture_from_document, read_spec
 from search_spaces.messages import suggest
 from search_spaces.nodes import DocumentError
@@ -89,6 +90,7 @@ class ScalingRule(Spec):
     Depth of stage i: ceil(base * depth^e_i), with e_i from `depth_exponents` (1 where none are given).
     Width of stage i: base * width^w_i, rounded half up to a multiple of `divisor` (`first_divisor` in the
     first stage) and to at least one; one more where that would be below `keep_fraction` of the exact value.
+    Hidden widths that blocks state themselves (GhostNet's) grow like their stage's.
     `stem` and `head` are scaled likewise, kept (`fixed`), or as wide as the first or the last stage. Images
     are never larger than `max_resolution` pixels, except in a listed size. `late` are extra layers.
     """
@@ -162,6 +164,7 @@ def scale(
             stage,
             depth=_scaled_depth(stage.depth, factors.depth**depth),
             width=_scaled_width(stage.width, factors.width**width, rule, is_first=index == 0),
+            block=_scaled_block(stage.block, factors.width**width, rule),
         )
         for index, (stage, depth, width) in enumerate(zip(base.stages, depths, widths, strict=True))
     )
@@ -259,6 +262,14 @@ def _scaled_width(width: int, factor: float, rule: ScalingRule, *, is_first: boo
     if rule.keep_fraction is not None and rounded < rule.keep_fraction * exact:
         rounded += divisor
     return rounded
+
+
+def _scaled_block(block: Block, factor: float, rule: ScalingRule) -> Block:
+    """A width that a block states itself, and not as an expansion, grows like the stage's."""
+    hidden = getattr(block, "hidden", None)
+    if hidden is None or factor == 1.0:
+        return block
+    return block.model_copy(update={"hidden": _scaled_width(hidden, factor, rule)})  # type: ignore[attr-defined]
 
 
 def _with_ends(

@@ -8,6 +8,7 @@ are Python integers and never overflow.
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,7 @@ class Chain:
     _weights: dict[Any, list[int]] = field(default_factory=dict, compare=False)
     _ways: dict[Any, int] = field(default_factory=dict, compare=False)
     _totals: dict[bool, dict[tuple[int, ...], int]] = field(default_factory=dict, compare=False)
+    _beginnings: dict[bool, dict[tuple[int, ...], int]] = field(default_factory=dict, compare=False)
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -162,17 +164,24 @@ class Chain:
         return genes
 
     def _draw_shared(self, rng: np.random.Generator, *, uniform: bool) -> tuple[int, ...]:
-        totals = self.totals(exact=uniform)
-        if not any(totals.values()):
+        beginnings = self._counted_beginnings(exact=uniform)
+        if not beginnings[()]:
             raise ValueError("the rules leave no architecture in this space")
         chosen: tuple[int, ...] = ()
         for gene in self.shared:
-            weights = [
-                sum(total for key, total in totals.items() if key[: len(chosen) + 1] == (*chosen, option))
-                for option in range(len(self.genes[gene].labels))
-            ]
+            weights = [beginnings[*chosen, option] for option in range(len(self.genes[gene].labels))]
             chosen = (*chosen, _draw_option(rng, weights, uniform=uniform))
         return chosen
+
+    def _counted_beginnings(self, *, exact: bool) -> dict[tuple[int, ...], int]:
+        """For the first few shared genes, assigned, how many ways there are to complete them."""
+        if exact not in self._beginnings:
+            found: dict[tuple[int, ...], int] = defaultdict(int)
+            for assignment, total in self.totals(exact=exact).items():
+                for length in range(len(assignment) + 1):
+                    found[assignment[:length]] += total
+            self._beginnings[exact] = dict(found)
+        return self._beginnings[exact]
 
     def _weights_of(
         self,

@@ -1,6 +1,8 @@
 """Search spaces from documents: YAML files, shipped names, or Python dicts with choice objects in them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,13 @@ from search_spaces.matching import Slot
 from search_spaces.nodes import DocumentError, Fields, Items, Node, Problem, Scalar, from_python, shorten
 from search_spaces.reader import Reader, choice_key
 from search_spaces.rule_reader import read_rules
-from search_spaces.rules import BlockRequirements, Rule, SomePresent, block_is_constrained
+from search_spaces.rules import (
+    BlockRequirements,
+    Rule,
+    SomePresent,
+    block_is_constrained,
+    block_refusal,
+)
 from search_spaces.schema import RESOLUTION, WIDTH, Leaf
 from search_spaces.shipped import SPACES, shipped_names
 from search_spaces.space import Space
@@ -31,6 +39,7 @@ from search_spaces.tree import Const, Pick, Record, Tree, constants_at, picks_of
 SPACE_SCHEMA = "nas.space/1"
 SPACE_KEYS = (*ARCHITECTURE_KEYS, "choices", "menus", "rules", "limits", "seeds")
 MAX_SEEDS = 100
+MAX_REQUIREMENTS_TRIED = 10_000
 
 
 def space_names() -> tuple[str, ...]:
@@ -165,7 +174,10 @@ def _presence(reader: Reader, slots: tuple[Slot, ...], stages: Sequence[StageTre
 
 
 def _requirements(reader: Reader, node: Fields, slots: tuple[Slot, ...], fixed: Record | None) -> list[Rule]:
-    """Blocks get the width and resolution that they themselves require."""
+    """Blocks get the width and resolution that they themselves require; no rule where none can refuse.
+
+    Without rules a population is drawn at once and not one genotype after another.
+    """
     ops = {op for slot in slots for op in constants_at(slot.tree, ("block", "op"))}
     if not any(block_is_constrained(op) for op in ops):
         return []
@@ -173,7 +185,17 @@ def _requirements(reader: Reader, node: Fields, slots: tuple[Slot, ...], fixed: 
         names = ", ".join(sorted(op for op in ops if block_is_constrained(op)))
         message = f"the stem's stride cannot be a choice beside {names}, which depends on the resolution"
         reader.report((node.get("stem") or node).mark, "stem.stride", message)
-    return [BlockRequirements()]
+    return [BlockRequirements()] if any(_may_refuse(slot) for slot in slots) else []
+
+
+def _may_refuse(slot: Slot) -> bool:
+    """Whether a block of this run can refuse; each field is taken as free, so yes may be said needlessly."""
+    paths = sorted(BlockRequirements().paths)
+    options = [set(constants_at(slot.tree, path.split("."))) or {None} for path in paths]
+    if prod(map(len, options)) > MAX_REQUIREMENTS_TRIED:
+        return True
+    runs = (dict(zip(paths, values, strict=True)) for values in product(*options))
+    return any(block_refusal(run, slot.side) is not None for run in runs)
 
 
 def _may_be_absent(tree: Tree) -> bool:

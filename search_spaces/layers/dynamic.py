@@ -1,7 +1,7 @@
 """Convolutions whose kernels are mixed anew for every image."""
 
 # Shapes: B batch, M experts, C channels in, O channels out, G channels in a group, K kernel, N positions,
-# H height, W width.
+# P = O G K K weights of one kernel, H height, W width.
 
 import math
 
@@ -37,6 +37,9 @@ class Router(nn.Module):
 class DynamicConv2d(nn.Module):
     """A convolution with a kernel for each image, the router's mixture of the experts'; a bias is not mixed.
 
+    The experts are the rows of a matrix, as the mixing reads them: parameters of five dimensions cannot be
+    brought into the channels_last format, and would take the whole network's with them.
+
     Shape: (B, C, H, W) -> (B, O, ceil(H / stride), ceil(W / stride)).
     """
 
@@ -56,7 +59,8 @@ class DynamicConv2d(nn.Module):
         self.stride, self.groups = stride, groups
         self.pads_as_tensorflow = padding == "same" and stride > 1
         self.router = Router(in_width, spec)
-        self.experts = nn.Parameter(torch.empty(spec.experts, width, in_width // groups, kernel, kernel))
+        self.kernel_shape = (width, in_width // groups, kernel, kernel)
+        self.experts = nn.Parameter(torch.empty(spec.experts, math.prod(self.kernel_shape)))  # (M, P)
         self.bias = nn.Parameter(torch.zeros(width)) if has_bias else None
         with torch.no_grad():  # each expert as `init_conv` initialises a static convolution
             nn.init.normal_(self.experts, 0.0, math.sqrt(2.0 / (kernel**2 * width // groups)))
@@ -64,7 +68,7 @@ class DynamicConv2d(nn.Module):
     def mixed_kernels(self, x_BCHW: Tensor) -> Tensor:
         """The kernel of each image, (B, O, G, K, K)."""
         alpha_BM = self.router(x_BCHW)
-        kernels_BOGKK: Tensor = (alpha_BM @ self.experts.flatten(1)).view(-1, *self.experts.shape[1:])
+        kernels_BOGKK: Tensor = (alpha_BM @ self.experts).view(-1, *self.kernel_shape)
         return kernels_BOGKK
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -86,8 +90,9 @@ class DynamicConv2d(nn.Module):
         return grouped(x_BCHW, kernels_BOGKK, stride=self.stride, padding=padding, groups=self.groups)
 
     def extra_repr(self) -> str:
-        """Shape of the experts, stride and groups."""
-        return f"experts={tuple(self.experts.shape)}, stride={self.stride}, groups={self.groups}"
+        """Number of experts, shape of a kernel, stride and groups."""
+        experts = f"experts={self.experts.shape[0]}, kernel={self.kernel_shape}"
+        return f"{experts}, stride={self.stride}, groups={self.groups}"
 
 
 def grouped(

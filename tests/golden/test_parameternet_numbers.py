@@ -7,11 +7,13 @@ and routers included.
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from search_spaces.architecture import Architecture, cost, spec_document
 from search_spaces.blocks.weight import Dynamic, weight_cost
 from search_spaces.document import architecture_from_document, load_architecture
+from search_spaces.space_document import load_space
 
 EXACT = {
     "ghostnet-1.0": (5_182_508, 141_150_512),
@@ -86,3 +88,36 @@ def test_defaults_are_left_out_of_the_canonical_form():
     arch = load_architecture("ghostnet-1.0")
     assert all("weights" not in spec_document(stage.block, complete=False) for stage in arch.stages)
     assert replace(arch, name="other").digest == arch.digest
+
+
+# --- the space -------------------------------------------------------------------------------------------
+
+
+def test_the_size_of_the_space_is_its_options_multiplied():
+    widths, activations, weights, head = 4**5, 2, 4 * 4, 2
+    ghost, mbconv = 2 * 4, 2 * 2 * 2 * 4  # excitation, experts; kernel and expansion too
+    entering, following = 2 * ghost + mbconv, ghost + mbconv  # the kernel of a strided Ghost bottleneck
+    runs = 2 * following  # depth 1 or 2
+    for depths in (3, 4, 5, 7):
+        runs *= entering * depths * following
+    runs *= following * 4 * following  # the fourth stage widens once more
+    space = load_space("parameternet")
+    assert space.size_is_exact
+    assert space.size == widths * activations * weights * head * runs
+
+
+@pytest.mark.parametrize("name", ["ghostnet-600m", *(f"parameternet-600m-m{count}" for count in (2, 4, 8))])
+def test_the_space_holds_the_600m_networks(name: str):
+    space, arch = load_space("parameternet"), load_architecture(name)
+    assert space.explain(arch) is None
+    assert space.decode(space.encode(arch)) == arch
+
+
+def test_in_the_space_parameters_and_multiply_adds_are_two_choices():
+    """Experts alone, in all 600M networks: the stored parameters double, the multiply-adds hardly change."""
+    space = load_space("parameternet")
+    names = ["ghostnet-600m", *(f"parameternet-600m-m{count}" for count in (2, 4, 8))]
+    costs = space.costs(np.stack([space.encode(load_architecture(name)) for name in names]))
+    assert costs.params[3] > 2.5 * costs.params[0]
+    assert costs.macs[3] < 1.07 * costs.macs[0]
+    assert costs.active_params[3] < 1.02 * costs.active_params[0]

@@ -25,6 +25,7 @@ FAMILIES = [
     *((V2 + "b0", "effnetv2", size, V2 + size) for size in ("s", "m", "l", "xl")),
     *((V2 + "b0", "effnetv2-b", size, V2 + size) for size in ("b1", "b2", "b3")),
     *((V1 + "b0", "compound", size, V1 + size) for size in ("b1", "b2", "b3", "b4", "b5", "b6", "b7")),
+    *(("ghostnet-1.0", "ghostnet", size, f"ghostnet-{size}") for size in ("1.3", "300m")),
 ]
 """Base, rule, size, and the shipped architecture that is known to be the released one."""
 
@@ -99,6 +100,16 @@ def test_uniform_scaling_buys_fewer_parameters_at_ms_cost() -> None:
 def test_coatnets_grow_in_the_middle(base: str, factors: Factors, published: str) -> None:
     found = scale(load_architecture(base), load_rule("coatnet"), factors)
     assert found.digest == load_architecture(published).digest
+
+
+def test_networks_of_the_space_parameternet_grow_in_the_middle() -> None:
+    base = load_architecture("parameternet-600m-m4")
+    found = scale(base, load_rule("parameternet"), Factors(depth=2.0))
+    depths = [(before.depth, after.depth) for before, after in zip(base.stages, found.stages, strict=True)]
+    grown = [index for index, (before, after) in enumerate(depths) if after == 2 * before]
+    assert grown == [4, 6, 8]
+    assert all(before == after for index, (before, after) in enumerate(depths) if index not in grown)
+    assert [stage.block for stage in found.stages] == [stage.block for stage in base.stages]
 
 
 def test_compound_coefficients_are_the_formula() -> None:

@@ -18,7 +18,8 @@ from search_spaces.cost import Cost, output_side, total_padding
 from search_spaces.network import build
 from search_spaces.space_document import load_space, space
 
-MEMBERS, FEW_MEMBERS, CHUNKS, FVCORE_MEMBERS = 200, 40, 8, 20
+MEMBERS, CHUNKS, FVCORE_MEMBERS = 200, 8, 20
+FEW_MEMBERS = {"coatnet": 40, "parameternet": 16}  # each takes four to eight times as long to build
 SIDES = (33, 40, 47, 64)
 
 
@@ -31,13 +32,24 @@ def one_thread():
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("name", ["tiny", "mnasnet", "effnetv2", "coatnet"])
+@pytest.mark.parametrize("name", ["tiny", "mnasnet", "effnetv2", "coatnet", "parameternet"])
 def test_members_of_shipped_spaces(name, chunk):
+    assert_members_cost_what_they_are(name, range(chunk, FEW_MEMBERS.get(name, MEMBERS), CHUNKS))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("name", FEW_MEMBERS)
+def test_further_members_of_spaces_of_large_networks(name, chunk):
+    assert_members_cost_what_they_are(name, range(FEW_MEMBERS[name] + chunk, MEMBERS, CHUNKS))
+
+
+def assert_members_cost_what_they_are(name: str, indices: range) -> None:
+    """Parameters of the built network, and half of what `FlopCounterMode` counts, against the closed form."""
     found = load_space(name)
     genes = found.sample(np.random.default_rng(2026), MEMBERS)
-    stop = FEW_MEMBERS if name == "coatnet" else MEMBERS  # each takes four times as long to build
     with bare():
-        for index in range(chunk, stop, CHUNKS):
+        for index in indices:
             arch, side = found.decode(genes[index]), SIDES[index % len(SIDES)]
             network, expected = build_bare(arch, 10, side), cost(arch, side, 10)
             assert sum(parameter.numel() for parameter in network.parameters()) == expected.params

@@ -36,6 +36,11 @@ def layer(weight=FOUR, *, kernel=3, stride=1, groups=1, padding="symmetric") -> 
     return DynamicConv2d(8, 8, weight, kernel=kernel, stride=stride, padding=padding, groups=groups)
 
 
+def kernels_of(found: DynamicConv2d) -> torch.Tensor:
+    """Each expert as a kernel."""
+    return found.experts.unflatten(1, found.kernel_shape)
+
+
 KINDS = [
     {"kernel": 1},
     {"kernel": 1, "stride": 2},
@@ -61,7 +66,7 @@ def test_mixed_kernels_convolve_as_mixed_outputs(kind, weight, memory_format):
             padding=kind["kernel"] // 2,
             groups=kind.get("groups", 1),
         )
-        for expert in found.experts
+        for expert in kernels_of(found)
     ]
     expected = sum(alpha[:, m, None, None, None] * output for m, output in enumerate(outputs))
     torch.testing.assert_close(found(x), expected, rtol=1e-5, atol=1e-5)
@@ -79,12 +84,12 @@ def test_one_hot_gates_choose_an_expert():
     with torch.no_grad():
         found.router.gates.weight.zero_()
         found.router.gates.bias.copy_(torch.tensor([-1e4, -1e4, 1e4, -1e4]))
-    torch.testing.assert_close(found(x), F.conv2d(x, found.experts[2], padding=1))
+    torch.testing.assert_close(found(x), F.conv2d(x, kernels_of(found)[2], padding=1))
 
 
 def test_one_expert_by_softmax_is_a_static_convolution():
     found, x = layer(Dynamic(experts=1, activation="softmax")), torch.randn(2, 8, 6, 6)
-    torch.testing.assert_close(found(x), F.conv2d(x, found.experts[0], padding=1))
+    torch.testing.assert_close(found(x), F.conv2d(x, kernels_of(found)[0], padding=1))
 
 
 def test_padding_as_tensorflow_pads():
@@ -134,6 +139,15 @@ def test_costs_equal_the_built_network(weight, act, padding):
     arch = everywhere(weight, act, padding)
     assert cross_check(arch, 33, 5).agrees
     assert kept_by_one_image(arch, 31) == cost(arch, 31, 5).activation_bytes
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_networks_go_into_channels_last_and_compute_the_same(padding):
+    network, x = build(everywhere(FOUR, "relu", padding), 5).eval(), torch.randn(3, 3, 33, 33)
+    expected = network(x)
+    moved = network.to(memory_format=torch.channels_last)
+    found = moved(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_parameters_do_not_depend_on_the_batch_and_all_are_trained():

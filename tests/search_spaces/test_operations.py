@@ -53,11 +53,10 @@ def test_macs_and_weights_sum_to_the_cost(document, resolution, num_classes, see
 
 @pytest.mark.parametrize("name", sorted(BLOCKS))
 def test_operations_of_a_block_are_of_known_kinds(name):
-    spaces = [load_space(each) for each in ("tiny", "mnasnet", "effnetv2", "coatnet")]
+    spaces = [load_space(each) for each in ("tiny", "mnasnet", "coatnet", "parameternet")]
     members = [
         found.decode(genes) for found in spaces for genes in found.sample(np.random.default_rng(3), 100)
     ]
-    members += [load_architecture(each) for each in ("ghostnet-1.0", "parameternet-600m-m4")]
     blocks = {stage.block for arch in members for stage in arch.stages if stage.block.op == name}
     assert blocks
     for block in blocks:

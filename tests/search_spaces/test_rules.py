@@ -278,3 +278,37 @@ def test_a_split_takes_the_shared_choice_that_the_rest_needs():
         Stage(stride=1, depth=1, width=8, block=FusedMBConv(expand=1, kernel=3)),
     )
     assert not found.contains(mixed)
+
+
+def ghosts(*hidden):
+    return small({**run({"op": "ghost", "hidden": one_of(*hidden)}), "stride": 2})
+
+
+def test_a_requirement_that_nothing_can_break_is_no_rule():
+    assert ghosts(8, 12).rules == ()
+    refusing = ghosts(8, 9, 12)
+    assert [str(rule) for rule in refusing.rules] == ["every block accepts its width and resolution"]
+    assert ghosts(8, 12).size == refusing.size == 2
+
+
+def test_shared_choices_are_drawn_in_proportion_to_what_they_leave():
+    """Of two shared bits, (1, 1) is forbidden and (0, 0) has three kernels: 3 + 1 + 1 genotypes."""
+    found = small(
+        {**run(mbconv(se=ref("se"), act=ref("act"), kernel=one_of(3, 5, 7)))},
+        choices={"se": one_of("none", {"ratio": 0.25}), "act": one_of("silu", "relu")},
+        rules=[
+            {"forbid": {"block.se": "none", "block.act": "relu", "block.kernel": kernel}} for kernel in (5, 7)
+        ]
+        + [{"forbid": {"block.se.ratio": 0.25, "block.act": "silu", "block.kernel": k}} for k in (5, 7)]
+        + [{"forbid": {"block.se.ratio": 0.25, "block.act": "relu"}}],
+    )
+    assert found.size == 5
+    drawn = [found.decode(row).stages[0].block for row in found.sample(np.random.default_rng(1), 1_000)]
+    assert not any(block.se != "none" and block.act == "relu" for block in drawn)
+    plain = [block for block in drawn if block.se == "none" and block.act == "silu"]
+    # Gene by gene: one bit, then the other where both can still be completed.
+    assert 0.2 < len(plain) / len(drawn) < 0.3
+    every = found.sample(np.random.default_rng(1), 1_000, uniform=True)
+    blocks = [found.decode(row).stages[0].block for row in every]
+    plain = [block for block in blocks if block.se == "none" and block.act == "silu"]
+    assert 0.55 < len(plain) / len(blocks) < 0.65
