@@ -269,7 +269,8 @@ def _scaled_block(block: Block, factor: float, rule: ScalingRule) -> Block:
     hidden = getattr(block, "hidden", None)
     if hidden is None or factor == 1.0:
         return block
-    return block.model_copy(update={"hidden": _scaled_width(hidden, factor, rule)})  # type: ignore[attr-defined]
+    grown: Block = block.model_copy(update={"hidden": _scaled_width(hidden, factor, rule)})  # type: ignore[attr-defined]
+    return grown
 
 
 def _with_ends(

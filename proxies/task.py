@@ -24,8 +24,6 @@ from proxies.data.registry import (
 from proxies.recipe import TRAINING_VERSION, TrainingRecipe
 from proxies.records import Precision
 from search_spaces.architecture import Architecture, Head, Recipe
-from search_spaces.blocks.attention import Attention
-from search_spaces.blocks.ghost import Ghost
 from search_spaces.document import read_spec
 from search_spaces.messages import suggest
 from search_spaces.spec import Name, Probability, Resolution, Spec
@@ -208,11 +206,16 @@ def _narrowed_head(head: Head, narrowed: Callable[[int], int]) -> Head:
 
 
 def _fitted(block: "Block", width: int, narrowed: Callable[[int], int]) -> "Block":
-    if isinstance(block, Attention) and width % block.head_dim:
-        return block.model_copy(update={"head_dim": gcd(width, block.head_dim)})
-    if isinstance(block, Ghost):
-        return block.model_copy(update={"hidden": narrowed(block.hidden)})
-    return block
+    """The block with the widths that it states itself narrowed: of heads (`head_dim`), and `hidden`."""
+    changes: dict[str, int] = {}
+    if hasattr(block, "head_dim"):
+        changes["head_dim"] = gcd(width, block.head_dim)
+    if hasattr(block, "hidden"):
+        changes["hidden"] = narrowed(block.hidden)
+    if not changes:
+        return block
+    fitted: Block = block.model_copy(update=changes)  # type: ignore[attr-defined]
+    return fitted
 
 
 def task_names() -> list[str]:

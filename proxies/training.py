@@ -101,10 +101,11 @@ def _head(split: Split, count: int) -> Split:
 
 
 def check_channels(network: nn.Module, channels: int) -> None:
-    """Refuse a network that does not read the images' channels."""
-    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != channels:
+    """Refuse a network whose first convolution, static or dynamic, does not read the images' channels."""
+    found = (getattr(module, "in_channels", None) for module in network.modules())
+    reads = next((count for count in found if isinstance(count, int)), channels)
+    if reads != channels:
         raise ValueError(
-            f"the network reads {first.in_channels} channels and the images have {channels}; "
+            f"the network reads {reads} channels and the images have {channels}; "
             f"set the data's channels or the architecture's input.channels"
         )

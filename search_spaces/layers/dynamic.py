@@ -56,7 +56,7 @@ class DynamicConv2d(nn.Module):
         has_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.stride, self.groups = stride, groups
+        self.in_channels, self.stride, self.groups = in_width, stride, groups
         self.pads_as_tensorflow = padding == "same" and stride > 1
         self.router = Router(in_width, spec)
         self.kernel_shape = (width, in_width // groups, kernel, kernel)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from proxies.task import reduce
+from proxies.training import check_channels
 from search_spaces.document import load_architecture
 from search_spaces.network import build
 from search_spaces.space_document import load_space
@@ -32,6 +33,7 @@ eval_resolution: 32
 recipe: {steps: 2, batch_size: 4, optimizer: sgd, learning_rate: 0.01}
 """
 FAMILIES = ("coatnet", "parameternet")
+SMALL = {"coatnet": "macs<=2e9", "parameternet": "macs<=3e8"}
 
 
 def nas(folder: Path, *arguments: str) -> str:
@@ -50,8 +52,11 @@ def test_members_take_a_step_as_a_search_trains_them(name: str) -> None:
     """Reduced, in the channels_last format, forward and backward, as each candidate of a search."""
     space = load_space(name)
     torch.manual_seed(0)
-    for genes in space.sample(np.random.default_rng(5), 2):
+    for genes in space.sample(np.random.default_rng(5), 3):
         network = build(reduce(space.decode(genes), width_factor=0.1, depth_factor=0.1), 10, resolution=16)
+        check_channels(network, 3)
+        with pytest.raises(ValueError, match="the network reads 3 channels and the images have 1"):
+            check_channels(network, 1)
         network = network.to(memory_format=torch.channels_last)
         images = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
         torch.nn.functional.cross_entropy(network(images), torch.arange(4)).backward()
@@ -65,7 +70,7 @@ def test_every_command_works_on_the_family(name: str, tmp_path: Path) -> None:
     (tmp_path / "proxy.yaml").write_text(PROXY)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     fixed = ["--hardware", "cpu", "--executor", "local", "--batch", "1", "--resolution", "32"]
-    told = ["--space", name, "--proxy", "proxy.yaml", "--candidates", "3", "--seed", "1"]
+    told = ["--space", name, "--proxy", "proxy.yaml", "--candidates", "3", "--limit", SMALL[name]]
     summary = answer(tmp_path, "search", *told, *fixed)
     assert (summary["evaluated"], summary["failed"]) == (3, 0)
     assert summary["front"]
