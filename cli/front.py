@@ -137,6 +137,12 @@ def write_run(run: "Run") -> None:
         f" {len(members)} on the front,"
         f" {quantity} {volume}, {format_duration(summary['wall_seconds'])}"
     )
+    if "predicted_steps" in summary:
+        count = summary["predicted_steps"]
+        write_line(
+            f"step times predicted for {count['predicted']}: {count['not_timed']} not timed;"
+            f" {count['timed']} timed after all, {count['inside_interval']} of them inside the interval"
+        )
     write_line(f"run: {summary['run']}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import ExitCode
-from cli.options import COMPLETE_ARCHITECTURE, COMPLETE_HARDWARE, AllowPlugins, Json, load_plugins
+from cli.options import COMPLETE_ARCHITECTURE, COMPLETE_HARDWARE, SIZE, AllowPlugins, Json, load_plugins
 from cli.output import Column, note, write_json, write_line, write_table
 from cli.values import format_bytes
 
@@ -84,7 +84,7 @@ def measure(
     ] = False,
     memory_limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="BYTES", help="What --largest-batch may use; default: what is free."),
+        typer.Option(**SIZE, help="What --largest-batch may use, such as 20GiB; default: what is free."),
     ] = None,
     plot: Annotated[
         Path | None,

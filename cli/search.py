@@ -105,6 +105,15 @@ def search(
             rich_help_panel=SPARING,
         ),
     ] = None,
+    predict_steps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WIDTH",
+            help="Predict step times from those measured where the interval is within this share (0.05: 5 %)"
+            " and the front does not hang on it; default: measure all.",
+            rich_help_panel=SPARING,
+        ),
+    ] = None,
     early_stopping: Annotated[
         str | None,
         typer.Option(
@@ -261,6 +270,7 @@ def search(
         "reward": reward,
         "warm_start": tuple(warm_start) if warm_start else None,
         "gate": gate,
+        "predict_steps": predict_steps,
         "early_stopping": early_stopping,
         "halving_reduction": halving_reduction,
         "halving_first": halving_first,

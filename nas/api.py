@@ -24,6 +24,7 @@ from nas.predictor_quality import predictor_quality
 from nas.progress import Progress, Silent
 from nas.reuse import Reuse
 from nas.session import Session
+from nas.step_prediction import StepPrediction
 from nas.strategies.protocol import Evaluation
 from nas.strategies.registry import StrategyInputs, make_strategy
 from nas.warm_start import front_of, warm_start
@@ -161,6 +162,7 @@ def _run(plan: SearchPlan, directory: RunDirectory, progress: Progress, *, retry
             progress=progress,
             gate=OptimisticGate(plan.space, objectives) if plan.config.gate else None,
             early_stopping=_early_stopping(plan),
+            prediction=_prediction(plan),
             earlier=earlier,
             interruption=interruption,
         )
@@ -214,6 +216,11 @@ def _early_stopping(plan: SearchPlan) -> NonDominatedHalving | None:
         first=plan.config.halving_first,
         last=getattr(plan.task, "num_reports", None),
     )
+
+
+def _prediction(plan: SearchPlan) -> StepPrediction | None:
+    width = plan.config.predict_steps
+    return None if width is None else StepPrediction(plan.space, plan.goal.objectives, width)
 
 
 def _strategy_inputs(plan: SearchPlan, earlier: Sequence[Evaluation]) -> StrategyInputs:

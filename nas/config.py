@@ -47,6 +47,7 @@ class SearchConfig(Spec):
     precision: Precision | None = None
     inference_batch: PositiveInt | None = None
     estimate: bool = False
+    predict_steps: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     keep_weights: bool = False
     reuse: tuple[str, ...] = ()
     no_reuse: bool = False
@@ -85,6 +86,7 @@ class SearchSettings(TypedDict, total=False):
     precision: Precision | None
     inference_batch: int | None
     estimate: bool
+    predict_steps: float | None
     keep_weights: bool
     reuse: Sequence[str]
     no_reuse: bool

@@ -16,6 +16,7 @@ from nas.errors import ConfigError
 from nas.evaluations import Evaluations
 from nas.goal import Goal, aimed, goal_of
 from nas.objectives import timed_works, with_limits
+from nas.step_prediction import STEP, decided_by_timing
 from nas.strategies.registry import check_strategy
 from proxies.estimates import (
     describe_estimated,
@@ -173,6 +174,7 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
     config = aimed(config)
     goal = goal_of(config)
     require_timeable(timed_works(goal.objectives, goal.bounds), hardware)
+    require_predictable(config, goal)
     space = with_limits(space or load_space(config.space), goal.bounds)
     task = task or named_task(config, space, hardware)
     goal = goal_of(config, task_reward=getattr(task, "reward", None))
@@ -188,6 +190,25 @@ def make_plan(config: SearchConfig, *, space: Space | None = None, task: "Task |
         workers=config.workers or default_workers(hardware),
         estimated=estimated,
     )
+
+
+def require_predictable(config: SearchConfig, goal: Goal) -> None:
+    """See that predicted step times decide nothing that only a timing may.
+
+    Raises:
+        ConfigError: they would.
+    """
+    if config.predict_steps is None:
+        return
+    if config.estimate:
+        raise ConfigError("--predict-steps goes with measured step times; leave out --estimate")
+    limited = [bound.name for bound in goal.bounds if decided_by_timing([bound.name]) or bound.name == STEP]
+    timed = [*decided_by_timing([objective.name for objective in goal.objectives]), *limited]
+    if timed:
+        raise ConfigError(
+            f"--predict-steps predicts step_ms as an objective, and {', '.join(timed)} must be measured "
+            "for every candidate; leave one of them out"
+        )
 
 
 def require_timeable(works: Iterable[TimedWork], hardware: ResolvedHardware) -> None:

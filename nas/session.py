@@ -25,6 +25,7 @@ from nas.recovery import Recovery, Settled
 from nas.reuse import Reuse
 from nas.run_scale import RunScale
 from nas.standing import Standing
+from nas.step_prediction import PREDICTED, STEP, StepPrediction, prediction_key
 from nas.strategies.protocol import Ending, Evaluation, Strategy
 from proxies.records import Outcome, Partial, TimeJob, TrainJob
 from proxies.spool import Spool
@@ -51,6 +52,8 @@ class _Open:
     waiting: dict[str, TimeJob | TrainJob] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     """What is known of it since it was timed."""
+    is_to_be_timed: bool = False
+    """Whether a prediction will not do."""
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class Session:
     progress: Progress
     gate: Gate | None = None
     early_stopping: EarlyStopping | None = None
+    prediction: StepPrediction | None = None
     earlier: Sequence[Evaluation] = ()
     interruption: Interruption = field(default_factory=Interruption)
     clock: Callable[[], float] = time.monotonic
@@ -82,6 +86,7 @@ class Session:
     _settled: dict[int, Evaluation] = field(default_factory=dict)
     _digests: set[str] = field(default_factory=set)
     _gated: set[str] = field(default_factory=set)
+    _untimed: set[str] = field(default_factory=set)
     _told: int = 0
     _proposed: int = 0
     _is_exhausted: bool = False
@@ -169,6 +174,9 @@ class Session:
             self._settle(index, timed, "failed")
             return
         current.values = values_of(current.candidate, timed)
+        is_predicted = self.prediction is not None and timed[0].kind == "estimate"
+        if is_predicted:  # at its best, for the gate and for early stopping
+            current.values[STEP] = current.values[f"{PREDICTED}_low"]
         refusal = broken_bound(self.evaluations.bounds, current.values)
         if refusal is not None:
             self.ledger.decide(current.candidate.digest, "limit", refusal)
@@ -178,17 +186,55 @@ class Session:
             self.evaluations.train_jobs(current.candidate), current, may_begin=self._passes_gate
         )
         if trained is not None:
-            self._settle(index, [*timed, *trained], ending_of(trained))
+            ending = ending_of(trained)
+            if is_predicted and ending == "complete":
+                if not self._need_not_be_timed(current, [*timed, *trained]):
+                    current.is_to_be_timed = True
+                    self._advance(index)
+                    return
+                ending = "predicted"
+            self._settle(index, [*timed, *trained], ending)
         elif current.candidate.digest in self._gated:
             self._settle(index, timed, "gated")
 
     def _timed(self, current: _Open) -> list[Outcome] | None:
         """The outcome that says how long a step takes; None while it is being measured."""
         if self.evaluations.estimate is None:
-            return self._outcome_of(self.evaluations.time_jobs(current.candidate, current.arch), current)
+            jobs = self.evaluations.time_jobs(current.candidate, current.arch)
+            predicted = self._predicted(current, jobs)
+            return self._outcome_of(jobs, current) if predicted is None else [predicted]
         estimated = self.evaluations.estimate(current.arch)
         self.ledger.record(estimated)
         return [estimated]
+
+    def _predicted(self, current: _Open, jobs: Sequence[TimeJob]) -> Outcome | None:
+        """What is predicted in the place of a timing, which is asked once: the answer stays on record.
+
+        None where it has to be timed, or was, here or in another run.
+        """
+        if self.prediction is None or current.is_to_be_timed:
+            return None
+        (job,) = jobs  # a search that predicts times nothing but training: see `nas.planning`
+        if self.ledger.find(job.key) is not None or job.key in self.reuse.ledgers:
+            return None
+        found = self.ledger.find(prediction_key(job))
+        if found is None:
+            found = self.prediction.predict(job, current.genes, self.evaluations_so_far())
+            if found is not None:
+                self.ledger.record(found)
+        return found
+
+    def _need_not_be_timed(self, current: _Open, outcomes: Sequence[Outcome]) -> bool:
+        """Whether a predicted step time will do for a candidate that is trained."""
+        assert self.prediction is not None
+        digest = current.candidate.digest
+        if digest not in self._untimed:
+            values = values_of(current.candidate, outcomes)
+            reason = self.prediction.irrelevant(values, self.evaluations_so_far())
+            if reason is not None:
+                self.ledger.decide(digest, "prediction", reason)
+                self._untimed.add(digest)
+        return digest in self._untimed
 
     def _passes_gate(self, current: _Open) -> bool:
         """Whether a candidate is worth training, which is asked once: the answer stays on record."""
@@ -338,7 +384,9 @@ class Session:
         for outcome in self.ledger.first_timings():
             self._scale.learn(outcome)
         self._is_recovering = True
-        self._gated = {each.digest for each in self.ledger.decisions() if each.kind == "gate"}
+        decisions = self.ledger.decisions()
+        self._gated = {each.digest for each in decisions if each.kind == "gate"}
+        self._untimed = {each.digest for each in decisions if each.kind == "prediction"}
         recovery = Recovery(
             ledger=self.ledger,
             space=self.space,

@@ -68,6 +68,11 @@ class CandidateResult:
         return "estimated_step_ms" in self.metrics
 
     @property
+    def is_predicted(self) -> bool:
+        """Whether its step time was predicted from those of others, and it was not timed itself."""
+        return "predicted_step_ms" in self.metrics and "step_ms" not in self.metrics
+
+    @property
     def accuracy(self) -> float | None:
         """Fraction of the validation set, 0 to 1; mean over seeds."""
         return self.metrics.get("accuracy")

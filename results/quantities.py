@@ -26,6 +26,7 @@ _KNOWN = (
     Quantity(name="accuracy", label="accuracy", unit="fraction of the validation set", form="fraction"),
     Quantity(name="step_ms", label="training step time", unit="ms"),
     Quantity(name="estimated_step_ms", label="estimated training step time", unit="ms"),
+    Quantity(name="predicted_step_ms", label="predicted training step time", unit="ms"),
     Quantity(name="step_ratio", label="step time relative to the reference network"),
     Quantity(name="params", label="parameters", form="count"),
     Quantity(name="active_params", label="active parameters", form="count"),

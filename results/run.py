@@ -230,7 +230,8 @@ class Run:
         (error, oom, timeout, diverged), `stopped` those whose training was ended early; `gated` ones were
         timed and not trained, and are not evaluated. Members with `provisional: true` have an uncertain
         step time. `estimated` is there, and true, where step times were estimated, and with them the
-        hypervolume.
+        hypervolume. `predicted_steps` is there where step times were predicted: how many, how many of them
+        were not timed, and how many of the others had their time inside the interval.
         """
         statuses = [result.status for result in self.results]
         return {
@@ -238,7 +239,8 @@ class Run:
             **({"estimated": True} if self.is_estimated else {}),
             "evaluated": sum(status not in ("pending", "skipped", "infeasible") for status in statuses),
             "failed": sum(status in FAILED for status in statuses),
-            "gated": statuses.count("skipped"),
+            "gated": sum(each.status == "skipped" and each.accuracy is None for each in self.results),
+            **self._predictions(),
             "stopped": statuses.count("stopped"),
             "front": [member_summary(result, self.objectives) for result in self.pareto()],
             "hypervolume": self.hypervolume(),
@@ -253,6 +255,19 @@ class Run:
     def reload(self) -> "Run":
         """The run as it is now."""
         return _load(self.path)
+
+    def _predictions(self) -> dict[str, Any]:
+        """How often a step time was predicted, and how that went where it was measured after all."""
+        predicted = [each.metrics for each in self.results if "predicted_step_ms" in each.metrics]
+        timed = [metrics for metrics in predicted if "step_ms" in metrics]
+        inside = sum(
+            metrics["predicted_step_ms_low"] <= metrics["step_ms"] <= metrics["predicted_step_ms_high"]
+            for metrics in timed
+        )
+        if not predicted:
+            return {}
+        counts = {"predicted": len(predicted), "not_timed": len(predicted) - len(timed)}
+        return {"predicted_steps": {**counts, "timed": len(timed), "inside_interval": inside}}
 
     def _objectives(self, objectives: Sequence[Objective | str] | None) -> tuple[Objective, ...]:
         if objectives is None:

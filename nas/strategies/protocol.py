@@ -8,12 +8,13 @@ import numpy as np
 
 from search_spaces.space import Genes
 
-Ending = Literal["complete", "refused", "gated", "stopped", "failed"]
+Ending = Literal["complete", "refused", "gated", "predicted", "stopped", "failed"]
 """How the evaluation of a candidate ended.
 
     complete   everything was measured
     refused    timed, and a measured limit is broken
     gated      timed, and not worth training
+    predicted  trained, its step time predicted and not measured: it is on no front either way
     stopped    its training was ended early
     failed     something broke
 """

@@ -88,6 +88,7 @@ EVERYTHING = {
     "--batch": ("16", "batch", 16),
     "--precision": ("bf16", "precision", "bf16"),
     "--inference-batch": ("1", "inference_batch", 1),
+    "--predict-steps": ("0.05", "predict_steps", 0.05),
     "--candidate-timeout": ("90s", "candidate_timeout_seconds", 90.0),
     "--memory-limit": ("2GiB", "memory_limit_bytes", 2**31),
     "--max-failed": ("4", "max_failed", 4),

@@ -137,14 +137,15 @@ def test_it_neither_changes_nor_keeps_what_it_is_told(name: str) -> None:
         assert searched.explain(searched.decode(genes)) is None
 
 
-ENDINGS = ("complete", "refused", "gated", "stopped", "failed")
+ENDINGS = ("complete", "refused", "gated", "predicted", "stopped", "failed")
 
 
 def ended(searched: Space, genes: Genes, index: int) -> Evaluation:
     """One of each ending in turn, with what is known of it then."""
     whole, ending = evaluation(searched, genes, index), ENDINGS[index % len(ENDINGS)]
     kept = {name: value for name, value in whole.values.items() if name != "accuracy"}
-    values = {"complete": whole.values, "failed": {}}.get(ending, kept)
+    untimed = {name: value for name, value in whole.values.items() if name != "step_ms"}
+    values = {"complete": whole.values, "failed": {}, "predicted": untimed}.get(ending, kept)
     curve = {1: 0.3, 2: 0.5} if ending == "complete" else {1: 0.2} if ending == "stopped" else {}
     return replace(whole, genes=whole.genes, values=values, ending=ending, curve=curve)
 
