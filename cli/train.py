@@ -102,8 +102,15 @@ def train(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train together, each on a device (Ray Train).")
     ] = 1,
+    loaders: Annotated[
+        int,
+        typer.Option(min=0, help="Processes of each that decode images as they come; 0: all are in memory."),
+    ] = 0,
     sync_batch_norm: Annotated[
         bool, typer.Option("--sync-batch-norm", help="Batch norm over all workers; CUDA only.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Logs for TensorBoard too, in DIR/tensorboard.")
     ] = False,
     checkpoint_every: Annotated[
         float | None, typer.Option(**DURATION, help="Time between checkpoints; default: 10m.")
@@ -151,7 +158,9 @@ def train(
         "seed": seed,
         "threads": threads,
         "workers": workers,
+        "loaders": loaders,
         "sync_batch_norm": sync_batch_norm,
+        "tensorboard": tensorboard,
         "init": init,
         "checkpoint_seconds": seconds,
         "out": out or Path("trained") / Path(name).stem,

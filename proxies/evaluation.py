@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from proxies.data.protocol import Split
-from proxies.feed import Feed, Standardisation, View
+from proxies.data.protocol import Split, StreamedSplit
+from proxies.feed import Standardisation, View
 from proxies.numerics import autocast
 from proxies.recipe import TrainingRecipe
+from proxies.streamed_feed import make_feed
 
 EVALUATION_BATCH = 250
 
@@ -26,7 +27,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     network: nn.Module,
-    split: Split,
+    split: Split | StreamedSplit,
     recipe: TrainingRecipe,
     *,
     standard: Standardisation,
@@ -34,14 +35,15 @@ def evaluate(
     resolution: int | None = None,
 ) -> Evaluation:
     """How good a network is on a split seen at `resolution`; `standard` is the training split's."""
-    feed = Feed(split, standard=standard, recipe=recipe, device=device)
-    view = View(resolution=resolution) if resolution not in (None, split.images_NCHW.shape[-1]) else None
+    feed = make_feed(split, standard=standard, recipe=recipe, device=device)
+    view = View(resolution=resolution) if resolution not in (None, split.image_shape[-1]) else None
     network.eval()
     correct, among = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
     loss = torch.zeros((), dtype=torch.float64, device=device)
     with torch.no_grad(), autocast(recipe.precision, device):
-        for start in range(0, len(feed), EVALUATION_BATCH):
-            chosen_B = torch.arange(start, min(start + EVALUATION_BATCH, len(feed)))
+        batches = torch.arange(len(feed)).split(EVALUATION_BATCH)  # type: ignore[no-untyped-call]
+        feed.announce(batches)
+        for chosen_B in batches:
             x_BCHW, y_B = feed.batch(chosen_B, None, view)
             logits_BK = network(x_BCHW).float()
             loss += functional.cross_entropy(logits_BK, y_B, reduction="sum")

@@ -2,6 +2,8 @@
 
 # Shapes: N images in a split, B batch, C channels, H height, W width, S side of what the network sees.
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from proxies.augment import rand_augment, random_crop, resize
-from proxies.data.protocol import Split
+from proxies.data.protocol import Split, StreamedSplit
 from proxies.numerics import memory_format
 from proxies.recipe import TrainingRecipe
 
@@ -25,19 +27,21 @@ class Standardisation:
     std_1C11: Tensor
 
     @staticmethod
-    def of(split: Split) -> "Standardisation":
-        """Statistics of at most 10,000 images, evenly spread over the split; the identity for floats."""
-        images_NCHW = split.images_NCHW
-        if images_NCHW.dtype != np.uint8:
+    def of(split: Split | StreamedSplit) -> "Standardisation":
+        """Statistics of at most 10,000 images, evenly spread over the split; the identity for floats.
+
+        Of a streamed split they are decoded here, in a few threads.
+        """
+        if not split.is_whole_numbers:
             return Standardisation(mean_1C11=torch.zeros(1, 1, 1, 1), std_1C11=torch.ones(1, 1, 1, 1))
-        sample_NCHW = images_NCHW[:: -(-len(images_NCHW) // STATISTICS_IMAGES)]
-        total_C = np.zeros(images_NCHW.shape[1])
-        squares_C = np.zeros(images_NCHW.shape[1])
-        for start in range(0, len(sample_NCHW), STATISTICS_CHUNK):
-            chunk_NCHW = sample_NCHW[start : start + STATISTICS_CHUNK].astype(np.float64)
+        channels, height, width = split.image_shape
+        total_C = np.zeros(channels)
+        squares_C = np.zeros(channels)
+        sample = range(0, len(split), -(-len(split) // STATISTICS_IMAGES))
+        for chunk_NCHW in _chunks(split, sample):
             total_C += chunk_NCHW.sum((0, 2, 3))
             squares_C += np.square(chunk_NCHW).sum((0, 2, 3))
-        count = sample_NCHW[:, 0].size
+        count = len(sample) * height * width
         mean_C = total_C / count
         std_C = np.sqrt(np.maximum(squares_C / count - mean_C**2, 1.0))
         return Standardisation(
@@ -66,6 +70,9 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self._labels)
+
+    def announce(self, batches: Sequence[Tensor]) -> None:
+        """What `batch` will be asked for next, in this order; nothing to prepare, all is in memory."""
 
     def skip(self, count: int, augment: "Augmentation") -> None:
         """Draw what a batch of `count` images would be moved by, and hand out none."""
@@ -140,6 +147,18 @@ class Augmentation:
         reach = int(side * self._shift)
         offset_B1 = torch.randint(-reach, reach + 1, (count, 1), generator=self._generator)
         return (torch.arange(side) + offset_B1).clamp_(0, side - 1)
+
+
+def _chunks(split: Split | StreamedSplit, sample: range) -> Iterator[np.ndarray]:
+    """The images of a sample as float64, a few at a time."""
+    if isinstance(split, Split):
+        for start in range(0, len(sample), STATISTICS_CHUNK):
+            yield split.images_NCHW[list(sample[start : start + STATISTICS_CHUNK])].astype(np.float64)
+        return
+    with ThreadPoolExecutor(split.loaders) as threads:
+        for start in range(0, len(sample), STATISTICS_CHUNK):
+            found = list(threads.map(split.read, sample[start : start + STATISTICS_CHUNK]))
+            yield np.stack(found).astype(np.float64)
 
 
 def _fits(images: Tensor, device: torch.device) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from proxies.data.protocol import Split, Splits
+from proxies.data.protocol import Split, Splits, StreamedSplit
 from proxies.numerics import training_numerics
 from proxies.protocols import Report
 from proxies.recipe import TrainingRecipe
@@ -96,7 +96,8 @@ def _train(
     }
 
 
-def _head(split: Split, count: int) -> Split:
+def _head(split: Split | StreamedSplit, count: int) -> Split:
+    assert isinstance(split, Split), "a proxy's images are in memory"
     return Split(images_NCHW=split.images_NCHW[:count], labels_N=split.labels_N[:count])
 
 

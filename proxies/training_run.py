@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from proxies.augment import Mixed, mix, step_generator
-from proxies.data.protocol import Split, Splits
+from proxies.data.protocol import Split, Splits, StreamedSplit
 from proxies.evaluation import Evaluation, evaluate
-from proxies.feed import Augmentation, Feed, Standardisation, View
+from proxies.feed import Augmentation, Standardisation, View
 from proxies.numerics import autocast, memory_format
 from proxies.optimizers import averaged, make_optimizer
 from proxies.progressive import StageSettings
 from proxies.protocols import Diverged
 from proxies.recipe import TrainingRecipe
+from proxies.streamed_feed import Loading, StreamedFeed, make_feed
 
 STEPS_BETWEEN_CHECKS = 16
 STATISTICS = ("running_mean", "running_var")
@@ -87,7 +88,8 @@ class TrainingRun:
             self._forward = torch.compile(self._forward)
         self._ema = averaged(self.network, recipe.ema) if recipe.ema is not None else None
         self.standard = Standardisation.of(splits.train)
-        self._feed = Feed(splits.train, standard=self.standard, recipe=recipe, device=device)
+        self._is_announced = False
+        self._feed = make_feed(splits.train, standard=self.standard, recipe=recipe, device=device)
         self._generator = torch.Generator().manual_seed(seed)
         self._augment = Augmentation(recipe, self._generator) if recipe.flip or recipe.shift else None
         self._optimizer = make_optimizer(self.network, recipe)
@@ -133,6 +135,9 @@ class TrainingRun:
             if self._position == 0:
                 self._epoch_state = self._generator.get_state()
                 self._order_N = torch.randperm(self._count, generator=self._generator)
+                self._is_announced = False
+            if not self._is_announced:
+                self._announce()
             start = self._position * self.batch_size
             total += self._train_step(self._order_N[start : start + self.batch_size])
             self.step += 1
@@ -144,7 +149,12 @@ class TrainingRun:
         self._share_statistics()
         return loss / steps
 
-    def evaluate(self, split: Split) -> Evaluation:
+    @property
+    def loading(self) -> Loading | None:
+        """How the loading of training images has gone; None where they are in memory."""
+        return self._feed.loading if isinstance(self._feed, StreamedFeed) else None
+
+    def evaluate(self, split: Split | StreamedSplit) -> Evaluation:
         """How good the network is now, on a split.
 
         Raises:
@@ -203,6 +213,18 @@ class TrainingRun:
         self._order_N = torch.randperm(self._count, generator=self._generator)
         self._generator.set_state(tensors["random.order"])
         self.step, self._position = values["step"], values["position"]
+        self._is_announced = False
+
+    def _announce(self) -> None:
+        """Tell the feed which images come next, to the end of the epoch or of the training."""
+        left = min(self.steps_per_epoch - self._position, self.total_steps - self.step)
+        batches = []
+        for position in range(self._position, self._position + left):
+            start = position * self.batch_size
+            parts, mine = self._parts(self._order_N[start : start + self.batch_size])
+            batches += [parts[number] for number in mine]
+        self._feed.announce(batches)
+        self._is_announced = True
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -332,7 +354,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _check_distortions(recipe: TrainingRecipe, splits: Splits) -> None:
     rises = recipe.progressive.randaugment if recipe.progressive is not None else None
     distorts = rises.end > 0.0 if rises is not None else recipe.randaugment > 0.0
-    if distorts and splits.train.images_NCHW.dtype.name != "uint8":
+    if distorts and not splits.train.is_whole_numbers:
         raise ValueError(
             "randaugment needs images of whole numbers from 0 to 255 and the data has fractions; set it to 0"
         )

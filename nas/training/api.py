@@ -55,7 +55,9 @@ def train(
     threads: int | None = None,
     init: str | Path | None = None,
     workers: int = 1,
+    loaders: int = 0,
     sync_batch_norm: bool = False,
+    tensorboard: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: TrainingProgress | None = None,
 ) -> Trained:
@@ -65,8 +67,10 @@ def train(
 
     `threads`: of a CPU, for each worker; None: as many as torch takes, divided among the workers. `init`:
     weights to begin with, a safetensors file with our names, timm's or torchvision's, or a finished training.
-    `workers`: processes that train together through Ray Train, each on a device of its own; on CUDA
-    `sync_batch_norm` lets batch norm see what all of them have.
+    `loaders`: processes that decode images of folders and Parquet files beside the training, for data that
+    does not fit into memory (a script needs `if __name__ == "__main__":` then). `workers`: processes that
+    train together through Ray Train, each on a device of its own; on CUDA `sync_batch_norm` lets batch norm
+    see what all of them have. `tensorboard`: the logs also as event files, under `out`.
 
     Raises:
         ConfigError, DocumentError, DataError, HardwareNotFoundError: it cannot begin.
@@ -85,7 +89,9 @@ def train(
         threads=_threads(threads, workers),
         init=init,
         workers=workers,
+        loaders=loaders,
         sync_batch_norm=sync_batch_norm,
+        tensorboard=tensorboard,
     )
     with TrainingDirectory.create(Path(out), _document(plan)) as directory:
         return _train(plan, directory, progress or SilentTraining(), checkpoint_seconds)

@@ -1,20 +1,21 @@
 """A planned training carried out in this process: alone, or as one of several workers."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nas.errors import ConfigError
 from nas.interruption import Interruption
+from nas.training.board import TensorBoard
 from nas.training.checkpoints import load_newest
 from nas.training.directory import TrainingDirectory
 from nas.training.loop import TrainingLoop, steps_ahead
 from nas.training.plan import TrainingPlan
 from nas.training.progress import TrainingProgress
 from nas.training.team import follow, make_parallel, share, worker_seed
-from proxies.data.protocol import Splits
+from proxies.data.protocol import Split, Splits, StreamedSplit, Streams, class_names_of
 from proxies.training_run import Parallel, TrainingRun, TrainingState
 
 if TYPE_CHECKING:
@@ -81,8 +82,15 @@ def execute_part(
     return _result(plan, splits, directory, found, device)
 
 
+def _read(plan: TrainingPlan) -> Splits:
+    if plan.loaders:
+        assert isinstance(plan.source, Streams)
+        return plan.source.stream(resolution=plan.load_resolution, loaders=plan.loaders)
+    return plan.source.load(resolution=plan.load_resolution)
+
+
 def _loaded(plan: TrainingPlan) -> Splits:
-    splits = plan.source.load(resolution=plan.load_resolution)
+    splits = _read(plan)
     _check_batch(plan.recipe.recipe.batch_size, splits)
     return splits
 
@@ -115,11 +123,14 @@ def _training(
 
 
 def _lead(plan: TrainingPlan, directory: TrainingDirectory, **given: Any) -> dict[str, Any]:
-    loop = TrainingLoop(plan=plan, directory=directory, **given)
+    loop = TrainingLoop(plan=plan, directory=directory, class_names=class_names_of(plan.source), **given)
     checkpoint, _ = load_newest(directory.checkpoints)
     if checkpoint is not None:
         loop.restore(checkpoint)
-    return loop.run_to_end()
+    if plan.has_board:
+        loop.board = TensorBoard(directory.path, step=loop.run.step)
+    with closing(loop.board):
+        return loop.run_to_end()
 
 
 def _restored(directory: TrainingDirectory, run: TrainingRun) -> None:
@@ -163,6 +174,7 @@ def _result(
         "name": plan.arch.name,
         "digest": plan.arch.digest,
         "num_classes": splits.num_classes,
+        "class_names": None if (names := class_names_of(plan.source)) is None else list(names),
         "resolution": plan.eval_resolution,
         "params": costs.params,
         "macs": costs.macs,
@@ -184,7 +196,11 @@ def _judge_test(
     from proxies.numerics import training_numerics
 
     recipe = plan.recipe.recipe
-    test = plan.source.load_test(resolution=plan.load_resolution)
+    test: Split | StreamedSplit
+    if plan.loaders and isinstance(plan.source, Streams):
+        test = plan.source.stream_test(resolution=plan.load_resolution, loaders=plan.loaders)
+    else:
+        test = plan.source.load_test(resolution=plan.load_resolution)
     network = load_network(directory.path / "best.safetensors").to(device)
     with _using_threads(plan.threads), training_numerics(plan.seed, recipe.precision, device):
         found = evaluate(

@@ -1,14 +1,16 @@
 """The loop of a full training: steps, judgements, checkpoints, in an order that a resumed one repeats."""
 
+import logging
 import signal
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nas.errors import NasError
 from nas.interruption import Interruption
+from nas.training.board import Board, NoBoard
 from nas.training.checkpoints import Checkpoint, save_checkpoint
 from nas.training.directory import TrainingDirectory
 from nas.training.plan import TrainingPlan
@@ -19,6 +21,10 @@ from proxies.data.protocol import Splits
 from proxies.evaluation import Evaluation
 from proxies.training_run import TrainingRun, TrainingState
 
+logger = logging.getLogger(__name__)
+
+LOADER_LIMITS = 0.2
+"""Part of a training's time spent waiting for images, from which the loaders are said to limit it."""
 LOG_STEPS = 10
 """Steps between two rows of steps.csv; only there, and at the end of an epoch, does anything else happen."""
 
@@ -52,6 +58,8 @@ class TrainingLoop:
     checkpoint_seconds: float
     clock: Clock = time.monotonic
     share: Share = lambda word: word
+    class_names: Sequence[str] | None = None
+    board: Board = field(default_factory=NoBoard)
     _pace: Pace = field(init=False)
     _history: list[dict[str, Any]] = field(default_factory=list)
     _best: dict[str, Any] | None = None
@@ -59,6 +67,8 @@ class TrainingLoop:
     _epoch_steps: int = 0
     _epoch_seconds: float = 0.0
     _seconds: float = 0.0
+    _own_seconds: float = 0.0
+    _is_warned: bool = False
     _loss: float = 0.0
     _saved_at: float = 0.0
 
@@ -100,7 +110,8 @@ class TrainingLoop:
         self._save()
         last = {key: self._history[-1][key] for key in JUDGED}
         last["sha256"] = self._write_weights("last", last)
-        return {"best": self._best, "last": last, "train_seconds": self._seconds}
+        found = {"best": self._best, "last": last, "train_seconds": self._seconds}
+        return found if run.loading is None else {**found, "loading": self._loading()}
 
     def _decision(self) -> Word:
         if self.interruption.is_requested and self.run.step < self.run.total_steps:
@@ -120,17 +131,18 @@ class TrainingLoop:
         self._epoch_steps += steps
         self._epoch_seconds += seconds
         self._seconds += seconds
-        self.directory.add_steps(
-            {
-                "step": run.step,
-                "epoch": run.step / run.steps_per_epoch,
-                "stage": stage,
-                "resolution": settings.resolution,
-                "learning_rate": rate,
-                "loss": self._loss,
-                "images_per_second": self._pace.images_per_second,
-            }
-        )
+        self._own_seconds += seconds
+        row = {
+            "step": run.step,
+            "epoch": run.step / run.steps_per_epoch,
+            "stage": stage,
+            "resolution": settings.resolution,
+            "learning_rate": rate,
+            "loss": self._loss,
+            "images_per_second": self._pace.images_per_second,
+        }
+        self.directory.add_steps(row)
+        self.board.add_steps(row)
 
     def _judge(self) -> None:
         run = self.run
@@ -148,11 +160,45 @@ class TrainingLoop:
             "seconds": self._epoch_seconds,
         }
         self._epoch_loss, self._epoch_steps, self._epoch_seconds = 0.0, 0, 0.0
+        self._warn_of_loading()
         self._history.append(row)
+        self.board.add_epoch(row)
         if self._best is None or found.accuracy > self._best["top1"]:
             self._best = {key: row[key] for key in JUDGED}
             self._best["sha256"] = self._write_weights("best", self._best)
         self.directory.write_epochs(self._history)
+
+    def _loading(self) -> dict[str, Any]:
+        """What the loaders can deliver against what the network takes, in images a second.
+
+        Both since this process began; judgements are not in it.
+        """
+        loading = self.run.loading
+        assert loading is not None
+        working = self._own_seconds - loading.waited_seconds
+        return {
+            "loaders": loading.loaders,
+            "loader_images_per_second": loading.images_per_second,
+            "network_images_per_second": loading.images / working if working > 0.0 else None,
+            "waited": loading.waited_seconds / self._own_seconds if self._own_seconds > 0.0 else None,
+        }
+
+    def _warn_of_loading(self) -> None:
+        """Once, where the loaders and not the network limit the speed."""
+        if self.run.loading is None or self._is_warned:
+            return
+        found = self._loading()
+        if (found["waited"] or 0.0) < LOADER_LIMITS:
+            return
+        self._is_warned = True
+        logger.warning(
+            "the loaders limit the training: it waited for images %.0f %% of its time; %d of them deliver "
+            "%.0f images a second and the network takes %.0f; raise --loaders, or store smaller images",
+            100.0 * found["waited"],
+            found["loaders"],
+            found["loader_images_per_second"] or 0.0,
+            found["network_images_per_second"] or 0.0,
+        )
 
     def _last_settings(self) -> dict[str, Any]:
         run, recipe = self.run, self.plan.recipe.recipe
@@ -190,6 +236,7 @@ class TrainingLoop:
             num_classes=self.splits.num_classes,
             resolution=self.plan.eval_resolution,
             metrics=metrics,
+            class_names=self.class_names,
         )
 
     def _stop(self) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from nas.errors import ConfigError
+from nas.training.board import require_tensorboard
 from nas.training.weights import Initial
-from proxies.data.protocol import DataSource
+from proxies.data.protocol import DataSource, Streams
 from proxies.data.registry import find_source, source_document, source_from_document
 from proxies.hardware import ResolvedHardware, resolve_hardware
 from proxies.progressive import progressive_preset
@@ -56,6 +57,10 @@ class TrainingPlan:
     initial: Initial | None = None
     workers: int = 1
     """Processes that make each step together, each with a part of the batch and a device of its own."""
+    loaders: int = 0
+    """Processes of each worker that decode images beside the training; 0: all images are in memory."""
+    has_board: bool = False
+    """Whether the logs are also written for TensorBoard."""
     is_norm_shared: bool = False
     """Whether batch norm sees what all workers have, and not each worker's part alone."""
 
@@ -100,6 +105,8 @@ class TrainingPlan:
             "seed": self.seed,
             "threads": self.threads,
             "workers": self.workers,
+            "loaders": self.loaders,
+            "tensorboard": self.has_board,
             "sync_batch_norm": self.is_norm_shared,
             "hardware": self.hardware.describe(),
             "initial": None if self.initial is None else asdict(self.initial),
@@ -117,7 +124,9 @@ def make_training_plan(
     threads: int | None = None,
     init: str | Path | None = None,
     workers: int = 1,
+    loaders: int = 0,
     sync_batch_norm: bool = False,
+    tensorboard: bool = False,
 ) -> TrainingPlan:
     """Resolve and check a training. Precision and layout are the hardware profile's unless a recipe says.
 
@@ -131,6 +140,10 @@ def make_training_plan(
     found = recipe if isinstance(recipe, RecipeDocument) else load_recipe(recipe)
     source = find_source(data) if isinstance(data, str) else data
     changed = _changed(found, changes or TrainingChanges(), resolved)
+    if tensorboard:
+        require_tensorboard()
+    if loaders and not isinstance(source, Streams):
+        raise ConfigError(f"{type(source).__name__} has no files that could be loaded; use --loaders 0")
     _check_workers(workers, changed.recipe, resolved, is_norm_shared=sync_batch_norm)
     return TrainingPlan(
         arch=arch if isinstance(arch, Architecture) else load_architecture(arch),
@@ -142,6 +155,8 @@ def make_training_plan(
         data_fingerprint=source.fingerprint(),
         initial=None if init is None else Initial.of(Path(init)),
         workers=workers,
+        loaders=loaders,
+        has_board=tensorboard,
         is_norm_shared=sync_batch_norm,
     )
 
@@ -167,6 +182,8 @@ def plan_from_document(document: Mapping[str, Any], place: str) -> TrainingPlan:
             data_fingerprint=source.fingerprint(),
             initial=Initial(**initial) if (initial := document.get("initial")) else None,
             workers=document.get("workers", 1),
+            loaders=document.get("loaders", 0),
+            has_board=document.get("tensorboard", False),
             is_norm_shared=document.get("sync_batch_norm", False),
         )
     except (KeyError, TypeError, AttributeError) as error:

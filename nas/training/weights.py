@@ -1,6 +1,6 @@
 """Weights of a full training: written as every file of weights is, and read to begin one with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,11 +25,12 @@ def save_weights(
     num_classes: int,
     resolution: int,
     metrics: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> str:
     """Write the network that is judged (the averaged one, where the recipe averages); returns the SHA-256.
 
     Its header also holds mean and deviation by channel (of pixels from 0 to 255) that images are
-    standardised with, the step, and `metrics`.
+    standardised with, the step, `metrics`, and what the classes are called, where the data says it.
 
     Raises:
         RunWriteError: the disk is full.
@@ -39,6 +40,7 @@ def save_weights(
         "std": run.standard.std_1C11.flatten().tolist(),
         "step": run.step,
         "metrics": dict(metrics or {}),
+        **({} if class_names is None else {"class_names": list(class_names)}),
     }
     try:
         written = write_weights(

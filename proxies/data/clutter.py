@@ -69,6 +69,11 @@ class ClutteredDigits(Spec):
         """Ten."""
         return NUM_DIGITS
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple(map(str, range(NUM_DIGITS)))
+
     def fingerprint(self) -> str:
         """Hash of the scans' own hash, the version of the drawing and the parameters."""
         return source_fingerprint("cluttered-digits", VERSION, SCANS_SHA256, self.model_dump())

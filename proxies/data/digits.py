@@ -54,6 +54,11 @@ class Digits(Spec):
         """Ten."""
         return NUM_DIGITS
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple(map(str, range(NUM_DIGITS)))
+
     def fingerprint(self) -> str:
         """Hash of the scans' own hash, this version of the reader and the parameters."""
         return source_fingerprint("digits", 1, SCANS_SHA256, self.model_dump())

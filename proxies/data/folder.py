@@ -18,8 +18,9 @@ from proxies.data.images import (
     divide,
     first_by_hash,
     read_split,
+    stream_split,
 )
-from proxies.data.protocol import DataError, Split, Splits
+from proxies.data.protocol import DataError, Split, Splits, StreamedSplit
 from search_spaces.spec import Spec
 
 VERSION = 1
@@ -55,6 +56,11 @@ class Folder(Spec):
         """Class folders of the training images."""
         return len(_class_names(self._folders()["train"]))
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the class folders."""
+        return tuple(_class_names(self._folders()["train"]))
+
     def fingerprint(self) -> str:
         """Hash of every file's path within the folder and size, and of the parameters but `root`.
 
@@ -83,6 +89,28 @@ class Folder(Spec):
     def load_test(self, *, resolution: int) -> Split:
         """Decode the test images."""
         return self._read("test", self._parts().test, resolution)
+
+    def stream(self, *, resolution: int, loaders: int) -> Splits:
+        """Training and validation images that `loaders` processes decode when they are needed."""
+        parts = self._parts()
+        return Splits(
+            train=self._stream("train", parts.train, resolution, loaders),
+            validation=self._stream("validation", parts.validation, resolution, loaders),
+            num_classes=self.num_classes,
+        )
+
+    def stream_test(self, *, resolution: int, loaders: int) -> StreamedSplit:
+        """Test images, decoded so."""
+        return self._stream("test", self._parts().test, resolution, loaders)
+
+    def _stream(self, part: str, pictures: list[Picture], resolution: int, loaders: int) -> StreamedSplit:
+        return stream_split(
+            pictures,
+            name=f"{part} images of {self.root}",
+            resolution=resolution,
+            channels=self.channels,
+            loaders=loaders,
+        )
 
     def _read(self, part: str, pictures: list[Picture], resolution: int) -> Split:
         return read_split(

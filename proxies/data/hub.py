@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field
 
 from proxies.data.digits import source_fingerprint
-from proxies.data.images import Fraction, Gib, Picture, PictureChannels, divide, first_by_hash, read_split
-from proxies.data.protocol import DataError, Split, Splits, check_labels
+from proxies.data.images import (
+    Fraction,
+    Gib,
+    Picture,
+    PictureChannels,
+    divide,
+    first_by_hash,
+    read_split,
+    stream_split,
+)
+from proxies.data.protocol import DataError, Split, Splits, StreamedSplit, check_labels
 from search_spaces.spec import Spec
 
 if TYPE_CHECKING:
@@ -57,6 +66,11 @@ class Hub(Spec):
         """Names of the label column, else its distinct values among the training images."""
         return len(_table(self).class_names)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the label column, else its distinct values."""
+        return tuple(map(str, _table(self).class_names))
+
     def fingerprint(self) -> str:
         """Hash of the parameters, and of the files' names, sizes and Parquet footers when they are local."""
         files = [
@@ -87,6 +101,33 @@ class Hub(Spec):
         split = self._read("test", self._parts(table)[2], resolution)
         check_labels(split, len(table.class_names), f"{self.path}: test")
         return split
+
+    def stream(self, *, resolution: int, loaders: int) -> Splits:
+        """Training and validation images that `loaders` processes decode when they are needed."""
+        table = _table(self)
+        train, validation, _ = self._parts(table)
+        kept = first_by_hash(train, self.train_images)
+        return Splits(
+            train=self._stream("training", kept, resolution, loaders),
+            validation=self._stream("validation", validation, resolution, loaders),
+            num_classes=len(table.class_names),
+        )
+
+    def stream_test(self, *, resolution: int, loaders: int) -> StreamedSplit:
+        """Test images, decoded so."""
+        table = _table(self)
+        split = self._stream("test", self._parts(table)[2], resolution, loaders)
+        check_labels(split, len(table.class_names), f"{self.path}: test")
+        return split
+
+    def _stream(self, part: str, pictures: Sequence[Picture], resolution: int, loaders: int) -> StreamedSplit:
+        return stream_split(
+            pictures,
+            name=f"{part} images of {self.path}",
+            resolution=resolution,
+            channels=self.channels,
+            loaders=loaders,
+        )
 
     def local_files(self) -> dict[str, list[Path]]:
         """Parquet files on disk by split; empty for a hub name.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from proxies.data.protocol import DataError, Split
+from proxies.data.protocol import DataError, Split, StreamedSplit
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,50 @@ def read_split(
         return Split(images_NCHW=images_NCHW, labels_N=labels_N)
     kept_N = np.array([reason is None for reason in reasons])
     return Split(images_NCHW=images_NCHW[kept_N], labels_N=labels_N[kept_N], rejected=tuple(rejected))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureReader:
+    """Decodes the picture at a position, in whatever process it is called."""
+
+    pictures: tuple[Picture, ...]
+    resolution: int
+    channels: PictureChannels
+
+    def __call__(self, index: int) -> NDArray[np.uint8]:
+        """uint8 (C, H, W).
+
+        Raises:
+            DataError: it cannot be read or decoded.
+        """
+        picture = self.pictures[index]
+        try:
+            return decode(picture.read(), self.resolution, self.channels)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise DataError(
+                f"{picture.place} cannot be used ({error}); repair or remove it, or load without loaders, "
+                "which leaves a few such images out"
+            ) from error
+
+
+def stream_split(
+    pictures: Sequence[Picture], *, name: str, resolution: int, channels: PictureChannels, loaders: int
+) -> StreamedSplit:
+    """Pictures that are decoded when they are needed.
+
+    Raises:
+        DataError: no pictures.
+    """
+    if not pictures:
+        raise DataError(
+            f"{name}: there are no images; add some, or hold out a larger fraction of the training images"
+        )
+    return StreamedSplit(
+        read=PictureReader(pictures=tuple(pictures), resolution=resolution, channels=channels),
+        labels_N=np.array([picture.label for picture in pictures], dtype=np.int64),
+        image_shape=(channels, resolution, resolution),
+        loaders=loaders,
+    )
 
 
 def check_rejected(rejected: Sequence[str], total: int, name: str) -> None:

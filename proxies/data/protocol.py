@@ -2,8 +2,9 @@
 
 # Shapes: N images, C channels, H height, W width.
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,33 +48,72 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        channels, height, width = self.images_NCHW.shape[1:]
+        return int(channels), int(height), int(width)
+
+    @property
+    def is_whole_numbers(self) -> bool:
+        """Whether pixels are 0 to 255, which are standardised."""
+        return self.images_NCHW.dtype == np.uint8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedSplit:
+    """Square images that are decoded when they are needed, by `loaders` processes beside the training's.
+
+    `read` decodes the image at a position, uint8 of `image_shape` (C, H, W); it is picklable, and raises
+    DataError for one that cannot be used: none is left out, so what is damaged has to be removed.
+    """
+
+    read: Callable[[int], NDArray[np.uint8]]
+    labels_N: Labels
+    image_shape: tuple[int, int, int]
+    loaders: int
+
+    def __post_init__(self) -> None:
+        if len(self.labels_N) == 0:
+            raise DataError("a split holds no images; give each split at least one")
+        if self.loaders < 1:
+            raise DataError(f"{self.loaders} processes cannot load images; use 1 or more")
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    @property
+    def is_whole_numbers(self) -> bool:
+        """They always are."""
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splits:
     """What a search may see. There is no test split here: `DataSource.load_test` is a separate step."""
 
-    train: Split
-    validation: Split
+    train: Split | StreamedSplit
+    validation: Split | StreamedSplit
     num_classes: int
 
     def __post_init__(self) -> None:
         for name, split in (("training", self.train), ("validation", self.validation)):
             check_labels(split, self.num_classes, name)
-        if self.train.images_NCHW.shape[1:] != self.validation.images_NCHW.shape[1:]:
+        if self.train.image_shape != self.validation.image_shape:
             raise DataError(
-                f"training images are {self.train.images_NCHW.shape[1:]} and validation images "
-                f"{self.validation.images_NCHW.shape[1:]} (C, H, W); make them equal"
+                f"training images are {self.train.image_shape} and validation images "
+                f"{self.validation.image_shape} (C, H, W); make them equal"
             )
 
     @property
     def channels(self) -> int:
         """Channels of every image; the network's input must have as many."""
-        return int(self.train.images_NCHW.shape[1])
+        return self.train.image_shape[0]
 
     @property
     def resolution(self) -> int:
         """Height (= width) of every image in pixels."""
-        return int(self.train.images_NCHW.shape[2])
+        return self.train.image_shape[1]
 
 
 class DataSource(Protocol):
@@ -100,7 +140,32 @@ class DataSource(Protocol):
         """The held-out test images. Only a final report asks for them; no search does."""
 
 
-def check_labels(split: Split, num_classes: int, name: str) -> None:
+@runtime_checkable
+class Streams(Protocol):
+    """A source that can hand its images out one by one, for data that does not fit into memory."""
+
+    def stream(self, *, resolution: int, loaders: int) -> Splits:
+        """As `DataSource.load`, with streamed splits that `loaders` processes decode."""
+
+    def stream_test(self, *, resolution: int, loaders: int) -> StreamedSplit:
+        """As `DataSource.load_test`."""
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A source that knows what its classes are called."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each class, in the order of the labels."""
+
+
+def class_names_of(source: DataSource) -> tuple[str, ...] | None:
+    """What the classes of a source are called; None where it does not say."""
+    return source.class_names if isinstance(source, NamesClasses) else None
+
+
+def check_labels(split: Split | StreamedSplit, num_classes: int, name: str) -> None:
     """Refuse labels outside 0 .. num_classes - 1.
 
     Raises:
