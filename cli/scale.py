@@ -73,6 +73,10 @@ def scale(
         str,
         typer.Option(metavar="NAME_OR_FILE", help="What to time on.", autocompletion=COMPLETE_HARDWARE),
     ] = "auto",
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="With --to: step times that --hardware NAME would have."),
+    ] = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="With --to: choose by accuracy on this data.")
     ] = None,
@@ -93,8 +97,11 @@ def scale(
     load_plugins(allow_plugins)
     if to:
         _refuse_beside_to(size, width, depth, phi, alpha, beta, gamma, resolution, new_name)
-        _grow(name, to, out, as_json, hardware=hardware, measured=measured, data=data, proxy=proxy)
+        settings = {"hardware": hardware, "measured": measured, "data": data, "proxy": proxy}
+        _grow(name, to, out, as_json, estimate=estimate, **settings)
         return
+    if estimate:
+        raise ValueError("--estimate is for a limit on step_ms: --to 'step_ms<=2x'")
     arch, found = load_architecture(name), scaling.load_rule(rule)
     coefficients = {"alpha": alpha, "beta": beta, "gamma": gamma}
     if size is not None:
@@ -115,7 +122,8 @@ def _grow(name: str, to: list[str], out: Path | None, as_json: bool, **settings:
         names = [f"{index}" for index in range(1, len(growths) + 1)]
         write_json(family_document(growths, names) | {"file": str(file) if file else None})
         return
-    titles = ("blocks", "at px", "params", "MACs", "step ms", "accuracy")
+    step = "estimated step ms" if growths[0].is_estimated else "step ms"
+    titles = ("blocks", "at px", "params", "MACs", step, "accuracy")
     rows = [_grown_row("", growths[0].base)]
     for text, growth in zip(to, growths, strict=True):
         rows += [_grown_row(text if each is growth.best else "", each) for each in growth.members]
@@ -124,6 +132,7 @@ def _grow(name: str, to: list[str], out: Path | None, as_json: bool, **settings:
     )
     note(
         "of each budget the first is chosen: with --data the most accurate, else the one with most MACs; "
+        + ("step times are estimated, not measured; " if growths[0].is_estimated else "")
         + (f"written to {file}" if file else "nothing is written without --out DIR")
     )
 

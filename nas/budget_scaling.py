@@ -50,6 +50,8 @@ class Growth:
     base: Grown
     limits: Mapping[str, float]
     members: tuple[Grown, ...]
+    is_estimated: bool = False
+    """Whether the members' `step_ms` are estimates, which nobody measured."""
 
     @property
     def best(self) -> Grown:

@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.budget_scaling import Growth, grow_to_budget, parse_budget
+from nas.budget_scaling import Growth, directions, grow_to_budget, parse_budget
+from nas.estimating import estimate as estimates
 from nas.grown import Grown, Judge, Timer
 from nas.measuring import measure
 from proxies.data.protocol import DataSource
+from proxies.estimates import profile_to_estimate
 from proxies.hardware import resolve_hardware, timing_settings
 from results.filesystem import write_atomically
 from results.text import dump_yaml
@@ -18,6 +20,8 @@ from search_spaces.text import dump
 
 FAMILY_SCHEMA = "nas.family/1"
 PROXY = "quick"
+ESTIMATED = "estimated_step_ms"
+"""What a step time is called that nobody measured."""
 
 
 def grow(
@@ -29,22 +33,31 @@ def grow(
     data: DataSource | str | None = None,
     proxy: str = PROXY,
     seed: int = 0,
+    estimate: bool = False,
 ) -> list[Growth]:
     """A network grown to each of the budgets `to`, such as `step_ms<=2x,params<=50e6`.
 
     With `data` every candidate that keeps a budget is trained on the proxy task, at full width and depth,
-    and the most accurate is chosen.
+    and the most accurate is chosen. With `estimate` step times are those that the roofline of `hardware`'s
+    profile foretells, of all directions; trainings are then made on what is here.
 
     Raises:
+        ConfigError: `estimate`, and the profile states no rates to estimate from.
         ScalingError: a budget that is none, or that nothing keeps.
         DocumentError, DataError, HardwareNotFoundError: what was named is not there.
     """
     base = arch if isinstance(arch, Architecture) else load_architecture(arch)
     budgets = [parse_budget(text) for text in to]
     is_timed = any(limit.quantity == "step_ms" for budget in budgets for limit in budget)
-    time = step_timer(base, hardware) if is_timed and measured > 0 else None
-    judge = proxy_judge(proxy, data, hardware, seed, base=base) if data is not None else None
-    return [grow_to_budget(base, budget, measured=measured, time=time, judge=judge) for budget in budgets]
+    time: Timer | None = None
+    if is_timed and estimate:
+        time, measured = step_estimator(base, hardware), len(directions(base))
+    elif is_timed and measured > 0:
+        time = step_timer(base, hardware)
+    place = "auto" if estimate else hardware
+    judge = proxy_judge(proxy, data, place, seed, base=base) if data is not None else None
+    found = [grow_to_budget(base, budget, measured=measured, time=time, judge=judge) for budget in budgets]
+    return [replace(each, is_estimated=is_timed and estimate) for each in found]
 
 
 def step_timer(base: Architecture, hardware: str) -> Timer:
@@ -64,6 +77,25 @@ def step_timer(base: Architecture, hardware: str) -> Timer:
             (outcome,) = measure([arch], hardware=hardware, resolution=round(side))
             found.append(outcome.metrics.get("step_ms"))
         return found
+
+    return time
+
+
+def step_estimator(base: Architecture, hardware: str) -> Timer:
+    """Estimates step times for hardware that is not here, at image sizes as `step_timer` has them.
+
+    Raises:
+        UnknownHardwareError, ConfigError: no such profile, or none that can be estimated from.
+    """
+    profile, _ = profile_to_estimate(hardware)
+    at_base = timing_settings(profile, base).resolution
+
+    def time(archs: Sequence[Architecture]) -> list[float | None]:
+        sides = [round(_training_side(arch) / _training_side(base) * at_base) for arch in archs]
+        return [
+            estimates([arch], hardware=hardware, resolution=side)[0].estimated_step_ms
+            for arch, side in zip(archs, sides, strict=True)
+        ]
 
     return time
 
@@ -106,15 +138,17 @@ def _training_side(arch: Architecture) -> int:
 
 def family_document(growths: Sequence[Growth], files: Sequence[str]) -> dict[str, Any]:
     """A family as plain data: the base, and for each budget the chosen network beside the others."""
+    is_estimated = any(growth.is_estimated for growth in growths)
+    name = ESTIMATED if is_estimated else "step_ms"
     return {
         "schema": FAMILY_SCHEMA,
-        "base": _member(growths[0].base),
+        "base": _member(growths[0].base, name),
         "members": [
             {
                 "file": file,
-                "limits": dict(growth.limits),
-                **_member(growth.best),
-                "others": [_member(each) for each in growth.members[1:]],
+                "limits": {name if key == "step_ms" else key: value for key, value in growth.limits.items()},
+                **_member(growth.best, name),
+                "others": [_member(each, name) for each in growth.members[1:]],
             }
             for growth, file in zip(growths, files, strict=True)
         ],
@@ -138,13 +172,13 @@ def write_family(growths: Sequence[Growth], folder: Path) -> Path:
     return path
 
 
-def _member(grown: Grown) -> dict[str, Any]:
+def _member(grown: Grown, time_name: str) -> dict[str, Any]:
     return {
         "direction": grown.direction,
         "phi": grown.phi,
         "digest": grown.arch.digest,
         "resolution": grown.arch.eval_resolution,
         **{name: int(value) for name, value in grown.costs.items()},
-        "step_ms": grown.step_ms,
+        time_name: grown.step_ms,
         "accuracy": grown.accuracy,
     }

@@ -85,3 +85,36 @@ def test_a_short_training_of_the_network_itself_judges(tmp_path: Path) -> None:
     recipe = ARCH.recipe.model_copy(update={"eval_resolution": 12})
     larger = judge(replace(ARCH, recipe=recipe))
     assert larger not in {judge(ARCH), None}, "images have grown with the network's"
+
+
+@pytest.mark.thorough
+def test_estimates_are_called_so_everywhere(capsys: Any, tmp_path: Path) -> None:
+    """The limit on an accelerator that is not here is kept by the profile's own estimates."""
+    options = ("--to", "step_ms<=2x,params<=20e6", "--hardware", "a100", "--estimate")
+    ended = run_here(capsys, "scale", "efficientnetv2-b0", *options, "--out", tmp_path / "family", "--json")
+    assert ended.code == 0, ended.err
+    (member,) = ended.json["members"]
+    assert set(member["limits"]) == {"estimated_step_ms", "params"}
+    for each in (ended.json["base"], member, *member["others"]):
+        assert "step_ms" not in each
+        assert each["estimated_step_ms"] > 0.0
+    assert len(member["others"]) >= 4, "a frontier of directions"
+    limit = member["limits"]["estimated_step_ms"]
+    assert limit == pytest.approx(2.0 * ended.json["base"]["estimated_step_ms"])
+    (file,) = (each["file"] for each in read_yaml(tmp_path / "family" / "family.yaml")["members"])
+    arch = load_architecture(tmp_path / "family" / file)
+    base = load_architecture("efficientnetv2-b0")
+    (again,) = growing.step_estimator(base, "a100")([arch])
+    assert again == pytest.approx(member["estimated_step_ms"])
+    assert again <= 1.03 * limit
+    assert (
+        "estimated step ms" in run_here(capsys, "scale", "efficientnetv2-b0", *options[:2], *options[2:]).out
+    )
+    assert_one_problem(
+        run_here(capsys, "scale", "efficientnetv2-b0", "--to", "step_ms<=2x", "--estimate"),
+        2,
+        "--hardware a100",
+    )
+    assert_one_problem(
+        run_here(capsys, "scale", "efficientnetv2-b0", "--phi", 1, "--estimate"), 2, "limit on step_ms"
+    )
