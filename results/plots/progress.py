@@ -12,6 +12,8 @@ from results.plots.marks import Axis, Line, Panel
 from results.quantities import quantity
 from results.run import Run
 
+UNITS = {"accuracy": "fraction"}
+"""Shorter than elsewhere, where several stand in one title."""
 MAX_CURVES = 200
 """More learning curves than this are an even selection."""
 
@@ -47,7 +49,8 @@ def hypervolume(*runs: Run, reference: Mapping[str, float] | None = None) -> Cha
                 is_stepped=True,
             )
         )
-    upright = Axis(title=f"hypervolume of {', '.join(names)}")
+    units = " × ".join(unit for name in names if (unit := UNITS.get(name) or quantity(name).unit))
+    upright = Axis(title=f"hypervolume of {', '.join(names)}{f' ({units})' if units else ''}")
     told = "none" if corner is None else ", ".join(f"{name} {corner[name]:.4g}" for name in names)
     return Chart(
         title="Hypervolume of the front",

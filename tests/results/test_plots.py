@@ -140,6 +140,9 @@ def test_the_last_hypervolume_is_that_of_the_comparison(runs):
     assert [panel.x.title for panel in chart.panels] == [
         "candidates evaluated", "time spent searching (minutes)",
     ]  # fmt: skip
+    assert {panel.y.title for panel in chart.panels} == {
+        "hypervolume of accuracy, step_ms, params (fraction × ms)"
+    }
 
 
 def test_attainment_of_all_runs_lies_behind_that_of_any(runs):

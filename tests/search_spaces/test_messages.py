@@ -52,6 +52,7 @@ def test_a_block_is_labelled_by_its_op_and_what_is_long_is_cut():
     assert option_labels(tuple(from_python(block) for block in blocks)) == ("mbconv#1", "mbconv#2", "ghost")
     assert label(from_python("x" * 100)) == "x" * 37 + "..."
     assert label(from_python(0.250)) == "0.25"
+    assert [label(from_python(value)) for value in (True, False, None)] == ["true", "false", "null"]
 
 
 @pytest.mark.parametrize(
