@@ -38,7 +38,7 @@ from search_spaces.blocks.mbconv import MBConv
 SIDE = 64
 ARMS = ("fixed", "adaptive", "resized")
 SWEEP_SEED = 100
-SWEEP_RATES = (0.0015, 0.003, 0.006, 0.012)
+SWEEP_RATES = (0.003, 0.006, 0.012, 0.024, 0.048)
 LAST = {"randaugment": 4.0, "mixup": 0.1, "dropout": 0.2}
 """Regularisation of the last stage."""
 RISES = {key: {"from": 0.0, "to": value} for key, value in LAST.items()}
@@ -199,6 +199,8 @@ def main() -> None:
     swept = {rate: kept.get("fixed", rate, SWEEP_SEED, splits, given)["curve"][-1]["top1"] for rate in rates}
     rate = max(swept, key=lambda rate: swept[rate])
     print("fixed arm by learning rate: " + ", ".join(f"{key:g}: {value:.4f}" for key, value in swept.items()))
+    if not given.tiny and rate in {rates[0], rates[-1]}:
+        print("the best rate is at an end of the sweep: widen SWEEP_RATES before anything is concluded")
     rows = [kept.get(arm, rate, seed, splits, given) for seed in range(given.seeds) for arm in ARMS]
     show(compared(rows), rate)
 

@@ -1,5 +1,6 @@
 """Growing a found network to budgets on this machine: times measured, short trainings, a family as YAML."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,14 +72,29 @@ def step_timer(base: Architecture, hardware: str) -> Timer:
     trained_at = _training_side(base)
 
     def time(archs: Sequence[Architecture]) -> list[float | None]:
-        found: list[float | None] = []
-        for arch in archs:
-            side = _training_side(arch) / trained_at * at_base
-            (outcome,) = measure([arch], hardware=hardware, resolution=round(side))
-            found.append(outcome.metrics.get("step_ms"))
+        found: list[float | None] = [None] * len(archs)
+        for side, places in _together(archs, trained_at, at_base):
+            outcomes = measure([archs[place] for place in places], hardware=hardware, resolution=side)
+            for place, outcome in zip(places, outcomes, strict=True):
+                found[place] = outcome.metrics.get("step_ms")
         return found
 
     return time
+
+
+def _together(archs: Sequence[Architecture], trained_at: int, at_base: int) -> list[tuple[int, list[int]]]:
+    """Image sizes with the places of networks that one process times at them, each network at most once.
+
+    A process takes seconds to start; the same network in one call would be timed once for both.
+    """
+    rounds: dict[tuple[int, int], list[int]] = {}
+    times_seen: Counter[tuple[int, str]] = Counter()
+    for place, arch in enumerate(archs):
+        side = round(_training_side(arch) / trained_at * at_base)
+        number = times_seen[side, arch.digest]
+        times_seen[side, arch.digest] += 1
+        rounds.setdefault((number, side), []).append(place)
+    return [(side, places) for (_, side), places in rounds.items()]
 
 
 def step_estimator(base: Architecture, hardware: str) -> Timer:

@@ -58,19 +58,24 @@ def test_images_that_grow_are_timed_as_such(monkeypatch: pytest.MonkeyPatch) -> 
     asked = []
 
     def fake(archs: Any, *, hardware: str, resolution: int) -> list[Outcome]:
-        asked.append((archs[0].name, resolution))
-        ok = archs[0].name != "broken"
-        metrics = {"step_ms": 2.0} if ok else {}
-        status = "ok" if ok else "oom"
-        return [Outcome(key="k", kind="time", digest="d", status=status, metrics=metrics, seconds=1.0)]
+        asked.append(([arch.name for arch in archs], resolution))
+        found = []
+        for arch in archs:
+            ok = arch.name != "broken"
+            metrics = {"step_ms": float(resolution)} if ok else {}
+            status = "ok" if ok else "oom"
+            found.append(
+                Outcome(key="k", kind="time", digest="d", status=status, metrics=metrics, seconds=1.0)
+            )
+        return found
 
     monkeypatch.setattr(growing, "measure", fake)
     base = load_architecture("efficientnetv2-s")  # 300 px; the profile times at most 96
     grown = replace(base, name="grown", recipe=base.recipe.model_copy(update={"train_resolution": 450}))
-    broken = replace(base, name="broken")
+    broken = replace(base, name="broken", head=base.head.model_copy(update={"width": 1288}))
     time = growing.step_timer(base, "cpu")
-    assert time([base, grown, broken]) == [2.0, 2.0, None]
-    assert asked == [("efficientnetv2-s", 96), ("grown", 144), ("broken", 96)]
+    assert time([base, grown, broken, base]) == [96.0, 144.0, None, 96.0]
+    assert asked == [(["efficientnetv2-s", "broken"], 96), (["grown"], 144), (["efficientnetv2-s"], 96)]
 
 
 @pytest.mark.thorough
