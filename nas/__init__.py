@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from search_spaces.choice import ref as ref
     from search_spaces.choice import use as use
     from search_spaces.document import load_architecture as load_architecture
+    from search_spaces.layers.merging import merge as merge
+    from search_spaces.merging import merged as merged
     from search_spaces.network import build as build
     from search_spaces.space import Space as Space
     from search_spaces.space_document import load_space as load_space
@@ -99,6 +101,8 @@ _PLACES = {
     "mbconv": "search_spaces.builders",
     "measure": "nas.api",
     "measure_anchors": "nas.published",
+    "merge": "search_spaces.layers.merging",
+    "merged": "search_spaces.merging",
     "mnasnet_hard": "nas.reward",
     "mnasnet_soft": "nas.reward",
     "one_of": "search_spaces.choice",

@@ -1,4 +1,4 @@
-"""How a convolution comes by its weights: its own, or mixed anew for every image from experts."""
+"""How a convolution comes by its weights: its own, mixed of experts for every image, summed of branches."""
 
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from search_spaces.operations import Operation, activation, linear, pool
 from search_spaces.spec import Spec
 
 Experts = Annotated[int, Field(ge=1, le=64)]
+Branches = Annotated[int, Field(ge=1, le=16)]
 
 
 class Dynamic(Spec):
@@ -32,8 +33,8 @@ class Dynamic(Spec):
     router: Literal["linear", "mlp"] = "linear"
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
 
-    def extra_cost(self, in_width: int, own: int) -> Cost:
-        """What is added to a static convolution of `own` weights that reads `in_width` channels.
+    def extra_cost(self, in_width: int, width: int, own: int) -> Cost:
+        """What is added to a static convolution of `own` weights from `in_width` to `width` channels.
 
         With i in, M experts, P own: the router has R = i M + M weights, or by mlp i^2 + i M, and costs
         Q = i M multiply-adds, or i^2 + i M.
@@ -50,7 +51,7 @@ class Dynamic(Spec):
             activation_bytes=FLOAT32_BYTES * kept,
         )
 
-    def extra_operations(self, in_width: int, area: int, own: int) -> tuple[Operation, ...]:
+    def extra_operations(self, in_width: int, width: int, area: int, own: int) -> tuple[Operation, ...]:
         """Pooling, router, gates and mixing, before the convolution itself."""
         if self.router == "linear":
             router = [linear(in_width, self.experts)]
@@ -65,14 +66,50 @@ class Dynamic(Spec):
         return (pool(in_width, area), *router, activation(self.experts, 1), mixing)
 
 
-Weight = Literal["static"] | Dynamic
+class Reparam(Spec):
+    """W = sum over branches b of s_b W_b, a scale s_b for each output channel: one kernel for all images.
+
+    `branches` parallel convolutions beside the first, of one shape. They are linear, so their kernels are
+    summed and not their maps: a training step has more parameters to update, and hardly more to compute.
+    After training the sum is stored in their place (`search_spaces.merging`), and nothing is left of them;
+    of the parameters that sum alone is active. Scales and not norms, because a norm of each branch's map
+    would have to be computed as often as there are branches.
+
+    Source: Hu et al. 2022, arXiv:2204.00826 (scales, and summing in training); Han et al. 2023,
+    arXiv:2306.14525, which finds that such parameters, unlike experts, do not help (3 branches).
+    """
+
+    op: Literal["reparam"] = "reparam"
+    branches: Branches
+
+    def extra_cost(self, in_width: int, width: int, own: int) -> Cost:
+        """What is added to a static convolution of `own` weights to `width` channels, in training.
+
+        With N = branches + 1, P own, o out: params = (N - 1) P + N o; active = 0; macs = N P, once a batch.
+        Nothing is kept for an image.
+        """
+        kernels = self.branches + 1
+        return Cost(
+            params=self.branches * own + kernels * width,
+            active_params=0,
+            macs=kernels * own,
+            activation_bytes=0,
+        )
+
+    def extra_operations(self, in_width: int, width: int, area: int, own: int) -> tuple[Operation, ...]:
+        """Summing, before the convolution itself."""
+        kernels = self.branches + 1
+        return (Operation("mix", kernels * own, 0, own, self.branches * own + kernels * width),)
+
+
+Weight = Literal["static"] | Dynamic | Reparam
 
 
 def weight_cost(weight: Weight, in_width: int, width: int, *, kernel: int, groups: int = 1) -> Cost:
     """What a convolution's weights cost beyond a static convolution; nothing where they are static."""
     if weight == "static":
         return NO_COST
-    return weight.extra_cost(in_width, kernel**2 * (in_width // groups) * width)
+    return weight.extra_cost(in_width, width, kernel**2 * (in_width // groups) * width)
 
 
 def weight_operations(
@@ -81,5 +118,7 @@ def weight_operations(
     """A convolution with `bias` biases, after what makes its weights."""
     if weight == "static":
         return (convolution,)
-    area = convolution.read // in_width
-    return (*weight.extra_operations(in_width, area, convolution.weights - bias), convolution)
+    own = convolution.weights - bias
+    width = convolution.written // (convolution.macs // own)
+    found = weight.extra_operations(in_width, width, convolution.read // in_width, own)
+    return (*found, convolution)

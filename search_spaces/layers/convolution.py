@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.blocks.weight import Weight
-from search_spaces.cost import total_padding
+from search_spaces.blocks.weight import Dynamic, Reparam, Weight
 from search_spaces.layers.dynamic import DynamicConv2d
+from search_spaces.layers.padding import padded_as_tensorflow
+from search_spaces.layers.reparam import ReparamConv2d
 from search_spaces.spec import Padding
 
 
@@ -25,13 +26,7 @@ class Conv2dSame(nn.Conv2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pad by what this input's height and width ask for, then convolve."""
-        stride, kernel = self.stride[0], self.kernel_size[0]
-        rows = total_padding(x_BCHW.shape[2], kernel, stride)
-        columns = total_padding(x_BCHW.shape[3], kernel, stride)
-        padding = (rows // 2, columns // 2)
-        if rows % 2 or columns % 2:
-            x_BCHW = functional.pad(x_BCHW, (padding[1], columns - padding[1], padding[0], rows - padding[0]))
-            padding = (0, 0)
+        x_BCHW, padding = padded_as_tensorflow(x_BCHW, self.kernel_size[0], self.stride[0])
         return functional.conv2d(
             x_BCHW, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
@@ -48,8 +43,12 @@ def conv2d(
     weight: Weight = "static",
 ) -> nn.Module:
     """A bias-free convolution whose output side is ceil(side / stride), initialised as `init_conv` says."""
-    if weight != "static":
+    if isinstance(weight, Dynamic):
         return DynamicConv2d(
+            in_width, width, weight, kernel=kernel, stride=stride, padding=padding, groups=groups
+        )
+    if isinstance(weight, Reparam):
+        return ReparamConv2d(
             in_width, width, weight, kernel=kernel, stride=stride, padding=padding, groups=groups
         )
     if padding == "same" and stride > 1:

@@ -5,8 +5,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from search_spaces.blocks.weight import Weight
+from search_spaces.blocks.weight import Dynamic, Reparam, Weight
 from search_spaces.layers.dynamic import DynamicConv2d
+from search_spaces.layers.reparam import ReparamConv2d
 
 LAYER_NORM_EPS = 1e-5
 DEVIATION = 0.02
@@ -21,13 +22,20 @@ def dense(in_width: int, width: int) -> nn.Linear:
 
 def pointwise(in_width: int, width: int, weight: Weight = "static") -> nn.Module:
     """A 1x1 convolution with bias, initialised like `dense`."""
-    if weight != "static":
+    if isinstance(weight, Dynamic):
         dynamic = DynamicConv2d(
             in_width, width, weight, kernel=1, stride=1, padding="symmetric", has_bias=True
         )
         with torch.no_grad():
             nn.init.normal_(dynamic.experts, 0.0, DEVIATION)
         return dynamic
+    if isinstance(weight, Reparam):
+        summed = ReparamConv2d(
+            in_width, width, weight, kernel=1, stride=1, padding="symmetric", has_bias=True
+        )
+        with torch.no_grad():
+            nn.init.normal_(summed.branches, 0.0, DEVIATION)
+        return summed
     layer = nn.Conv2d(in_width, width, 1)
     _init(layer)
     return layer

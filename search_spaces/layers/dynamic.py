@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search_spaces.blocks.weight import Dynamic
-from search_spaces.cost import total_padding
+from search_spaces.layers.padding import padded_as_tensorflow
 from search_spaces.spec import Padding
 
 
@@ -82,11 +82,7 @@ class DynamicConv2d(nn.Module):
             return multiplied(x_BCHW, kernels_BOGKK)
         padding = ((kernel - 1) // 2, (kernel - 1) // 2)
         if self.pads_as_tensorflow:
-            rows, columns = (total_padding(side, kernel, self.stride) for side in x_BCHW.shape[2:])
-            padding = (rows // 2, columns // 2)
-            if rows % 2 or columns % 2:
-                sides = (padding[1], columns - padding[1], padding[0], rows - padding[0])
-                x_BCHW, padding = functional.pad(x_BCHW, sides), (0, 0)
+            x_BCHW, padding = padded_as_tensorflow(x_BCHW, kernel, self.stride)
         return grouped(x_BCHW, kernels_BOGKK, stride=self.stride, padding=padding, groups=self.groups)
 
     def extra_repr(self) -> str:

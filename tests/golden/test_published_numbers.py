@@ -25,6 +25,7 @@ PARAMS = {
     "efficientnetv2-m": 54_139_356,
     "efficientnetv2-l": 118_515_272,
     "efficientnetv2-b0": 7_139_704,
+    "efficientnetv2-b1": 8_141_052,
     "efficientnetv2-b3": 14_358_406,
     "efficientnet-b0": 5_288_548,
     "efficientnet-b1": 7_794_184,
@@ -55,6 +56,7 @@ MACS = {
 }
 GIGA_MACS = {  # printed to this many digits
     ("efficientnetv2-b0", 192): (0.5282, 4),
+    ("efficientnetv2-b1", 240): (1.1968, 4),
     ("efficientnetv2-b3", 240): (1.9080, 4),
     ("efficientnetv2-xl", 512): (93.35, 2),
     ("efficientnet-b0", 224): (0.386, 3),

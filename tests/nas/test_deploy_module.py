@@ -19,6 +19,8 @@ from nas.deploy.source_code import SourceCode, plain_literal
 from nas.errors import ExportError
 from proxies.weights import save_weights
 from search_spaces.architecture import Architecture, Head, Recipe, Stage, Stem
+from search_spaces.blocks.mbconv import MBConv, MBConvWeights
+from search_spaces.blocks.weight import Dynamic, Reparam
 from search_spaces.document import architecture_from_document, load_architecture
 from search_spaces.network import build
 from search_spaces.registry import BLOCKS
@@ -69,6 +71,16 @@ def network_of(op):
         Stage(stride=2, depth=2, width=64, block=block),
     )
     return Architecture(stem=Stem(width=16), stages=stages, head=Head(width=32))
+
+
+@pytest.mark.parametrize("weight", [Dynamic(experts=2), Reparam(branches=1)], ids=["dynamic", "reparam"])
+def test_convolutions_that_make_their_weights_agree(weight, tmp_path):
+    weights = MBConvWeights(expand=weight, depthwise=weight, project=weight)
+    stages = tuple(
+        Stage(stride=2, depth=1, width=width, block=MBConv(expand=2, weights=weights)) for width in (8, 12)
+    )
+    arch = Architecture(stem=Stem(width=8, weight=weight), stages=stages, head=Head(width=16), padding="same")
+    assert_agrees(arch, tmp_path / "network.py", resolution=36)
 
 
 @pytest.mark.parametrize("op", BLOCKS)
