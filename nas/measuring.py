@@ -89,8 +89,6 @@ def measure(
         )
         for arch in archs
     ]
-    if recalibrate:
-        bench.forget_baselines(settings)
     found: list[LargestBatch | None] = [None] * len(archs)
     if largest_batch:
         found = [bench.largest_batch(*each, memory_limit_bytes) for each in zip(archs, settings, strict=True)]
@@ -100,12 +98,15 @@ def measure(
             else each.model_copy(update={"batch_size": of.batch_size})
             for each, of in zip(settings, found, strict=True)
         ]
+    if recalibrate:
+        bench.forget_baselines(settings)
     if tune_runtime:
         asked = {"precision": precision, "memory_format": memory_format, "compile": compile}
         fixed = {name for name, value in asked.items() if value is not None}
         fixed |= {"fused_optimizer"} if fused_optimizer else set()
         outcomes = [
-            bench.tuned(arch, each, frozenset(fixed)) for arch, each in zip(archs, settings, strict=True)
+            bench.tuned(arch, each, frozenset(fixed), recalibrate=recalibrate)
+            for arch, each in zip(archs, settings, strict=True)
         ]
     else:
         outcomes = bench.time([bench.job(arch, each) for arch, each in zip(archs, settings, strict=True)])
@@ -149,8 +150,23 @@ class Workbench:
         for each in settings:
             store.forget(conditions_of(fingerprint, each))
 
-    def tuned(self, arch: Architecture, settings: TimingSettings, fixed: frozenset[str]) -> Outcome:
-        """The timing of the fastest sound way of running; `details["runtime"]` has all that were tried."""
+    def tuned(
+        self,
+        arch: Architecture,
+        settings: TimingSettings,
+        fixed: frozenset[str],
+        *,
+        recalibrate: bool = False,
+    ) -> Outcome:
+        """The timing of the fastest sound way of running; `details["runtime"]` has all that were tried.
+
+        With `recalibrate`, the reference is measured anew in each way that is tried.
+        """
+
+        def time(ways: Sequence[TimingSettings]) -> list[Outcome]:
+            if recalibrate:
+                self.forget_baselines(ways)
+            return self.time([self.job(arch, way) for way in ways])
 
         def check(way: TimingSettings) -> str | None:
             probe = SoundnessProbe(hardware=self.hardware)
@@ -161,7 +177,7 @@ class Workbench:
             settings,
             profile=self.hardware.profile,
             fixed=fixed,
-            time=lambda ways: self.time([self.job(arch, way) for way in ways]),
+            time=time,
             check=check,
         )
         return _with(outcome, "runtime", [each.document() for each in tried])
