@@ -1,7 +1,7 @@
 # What a person runs before a commit; continuous integration runs the same.
 PYTHON ?= python
 
-.PHONY: check format test thorough bench repeatability quick-timing step-parity schema faults exports docs notebooks
+.PHONY: check format test thorough bench repeatability quick-timing step-parity experts schema faults exports docs notebooks
 
 check:  ## format, lint, types, layers
 	$(PYTHON) -m ruff format --check .
@@ -31,6 +31,9 @@ quick-timing:  ## whether quick timings rank networks of equal multiply-adds as 
 
 step-parity:  ## our networks beside the same ones written plainly; fused beside depthwise: two minutes
 	$(PYTHON) benchmarks/step_parity.py
+
+experts:  ## dynamic convolutions by multiply-adds and by step time, and by image size: four minutes
+	$(PYTHON) benchmarks/experts.py
 
 thorough:  ## the tests that a plain pytest leaves out, many minutes
 	$(PYTHON) -m pytest -m thorough

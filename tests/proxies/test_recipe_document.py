@@ -13,7 +13,9 @@ STEPS = 312
 
 
 def test_every_shipped_recipe_is_read_under_its_name() -> None:
-    assert recipe_names() == ["adamw", "effnetv2", "finetune", "finetune-small", "imagenet-21k", "quick"]
+    families = ["coatnet", "coatnet-finetune", "parameternet", "parameternet-22k", "parameternet-finetune"]
+    others = ["adamw", "effnetv2", "finetune", "finetune-small", "imagenet-21k", "quick"]
+    assert recipe_names() == sorted(families + others)
     for name in recipe_names():
         assert load_recipe(name).name == name
         assert load_recipe(name).notes
@@ -38,6 +40,29 @@ def test_the_learning_rate_of_effnetv2_is_the_published_one(epoch: float, rate: 
     total = recipe.total_steps(IMAGENET)
     factor = recipe.learning_rate_factor(int(epoch * STEPS), total, steps_per_epoch=STEPS)
     assert recipe.learning_rate * factor == pytest.approx(rate, abs=5e-7)
+
+
+PUBLISHED = {  # epochs, batch, rate, weight decay, epochs of warm-up: CoAtNet's Table 10, ParameterNet's 1
+    "coatnet": (300, 4096, 1e-3, 0.05, 10_000 / STEPS),
+    "coatnet-finetune": (30, 512, 5e-5, 1e-8, 0.0),
+    "parameternet": (300, 1024, 1e-3, None, 20),
+    "parameternet-22k": (90, 4096, 4e-3, None, 5),
+    "parameternet-finetune": (30, 512, 5e-4, 1e-8, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_families_recipes_have_the_published_numbers(name: str) -> None:
+    epochs, batch, rate, decay, warmup = PUBLISHED[name]
+    recipe = load_recipe(name).recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (epochs, batch, rate)
+    assert recipe.optimizer == "adamw"
+    if decay is not None:  # else it is not known
+        assert recipe.weight_decay == decay
+    warmed_up = recipe.warmup * recipe.epochs if recipe.warmup_epochs is None else recipe.warmup_epochs
+    assert warmed_up == pytest.approx(warmup, abs=0.1)
+    first = recipe.learning_rate_factor(0, 1000, steps_per_epoch=10)
+    assert (first < 1.0) == (warmup > 0)
 
 
 def test_the_published_settings() -> None:
