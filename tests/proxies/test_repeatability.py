@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "repeatability.py"
@@ -33,6 +33,7 @@ def passes(script, ratios, accepted=None):
     ]
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(0.1, 10.0), min_size=20, max_size=20), st.floats(-0.029, 0.029))
 def test_ratios_that_differ_little_are_met(script, ratios, apart):
     again = [ratio * (1 + apart) for ratio in ratios]

@@ -26,7 +26,9 @@ def script():
     del sys.modules["step_parity"]
 
 
-@pytest.mark.parametrize("name", ["efficientnetv2-b0", "efficientnetv2-s"])
+@pytest.mark.parametrize(
+    "name", ["efficientnetv2-b0", pytest.param("efficientnetv2-s", marks=pytest.mark.thorough)]
+)
 def test_the_plain_network_computes_what_ours_does(script, name):
     """With our tensors in the order in which both make them."""
     rows, stem = script.PLAIN[name]
