@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ MAX_BACKLOG_BYTES = 4 * 1024 * 1024
 """Interim reports stay in the workers while the search has this much unread."""
 SHUTDOWN_SECONDS = 5.0
 MAX_IDLE_DEATHS = 5
+"""So many workers in a row may be killed before they have a job; one more, and none will ever have one."""
 
 _JOB: TypeAdapter[TimeJob | TrainJob] = TypeAdapter(Job)
 
@@ -281,7 +283,8 @@ class Guard:
             self._deliver(_with_log(failure(worker.job, status, f"{reason}{said}", seconds), worker))
         elif worker.verdict is None:
             self._idle_deaths += 1
-            if not worker.is_ready or self._idle_deaths > MAX_IDLE_DEATHS:
+            may_be_chance = worker.is_ready or exit_code == -signal.SIGKILL  # which comes from outside
+            if not may_be_chance or self._idle_deaths > MAX_IDLE_DEATHS:
                 raise GuardError(
                     f"a worker process {reason} before it had a job{f': {words}' if words else ''}"
                 )

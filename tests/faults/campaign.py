@@ -72,6 +72,9 @@ def main() -> int:
             except Wrong as wrong:
                 failed += 1
                 text = f"WRONG: {wrong}"
+            except Exception as error:  # noqa: BLE001 -- the other parts still have their say
+                failed += 1
+                text = f"WRONG: {type(error).__name__}: {error}"
         print(f"{name:18} {time.monotonic() - started:5.0f} s  {text}", flush=True)
     return min(failed, 1)
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import re
+import signal
 import tempfile
 import time
 from dataclasses import dataclass
@@ -284,6 +285,33 @@ def test_a_module_that_cannot_be_loaded_breaks_the_executor() -> None:
     with LocalExecutor(settings(preload=("no_such_module",))) as executor:
         executor.submit(train())
         with pytest.raises(ExecutorError, match="no_such_module cannot be loaded in the worker processes"):
+            next_outcome(executor)
+
+
+@dataclass(frozen=True)
+class Killing:
+    """A setting that a worker looks at when it starts: the first `times` workers are killed then."""
+
+    notes: Path
+    times: int
+
+    def __bool__(self) -> bool:
+        if len(list(self.notes.iterdir())) < self.times:
+            (self.notes / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+
+def test_workers_that_are_killed_while_they_start_cost_nothing(tmp_path: Path) -> None:
+    with LocalExecutor(settings(allow_plugins=Killing(tmp_path, 3))) as executor:
+        assert outcome_of(executor, train()).status == "ok"
+    assert len(list(tmp_path.iterdir())) >= 3
+
+
+def test_where_every_worker_is_killed_while_it_starts_it_is_said(tmp_path: Path) -> None:
+    with LocalExecutor(settings(allow_plugins=Killing(tmp_path, 1000))) as executor:
+        executor.submit(train())
+        with pytest.raises(ExecutorError, match="was ended by signal SIGKILL before it had a job"):
             next_outcome(executor)
 
 
