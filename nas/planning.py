@@ -29,7 +29,6 @@ from proxies.hardware import (
     AUTO,
     HardwareProfile,
     ResolvedHardware,
-    declared_hardware,
     hardware_fingerprint,
     resolve_hardware,
     timing_settings,
@@ -235,8 +234,8 @@ def _hardware(config: SearchConfig) -> tuple[ResolvedHardware, HardwareProfile |
         ConfigError: the profile states no rates for the precision, or a cluster is named beside.
     """
     if not config.estimate:
-        on_cluster = config.ray_address is not None
-        return declared_hardware(config.hardware) if on_cluster else resolve_hardware(config.hardware), None
+        on_cluster = config.executor == "ray" and config.ray_address is not None
+        return (_of_cluster if on_cluster else _of_this_machine)(config), None
     if config.ray_address is not None:
         raise ConfigError("--estimate trains on this machine; leave out --ray-address, or measure there")
     profile, _ = profile_to_estimate(config.hardware)
@@ -245,6 +244,28 @@ def _hardware(config: SearchConfig) -> tuple[ResolvedHardware, HardwareProfile |
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return resolve_hardware(AUTO), profile
+
+
+def _of_this_machine(config: SearchConfig) -> ResolvedHardware:
+    return resolve_hardware(config.hardware)
+
+
+def _of_cluster(config: SearchConfig) -> ResolvedHardware:
+    """What the nodes have, who are asked: times are filed under their devices, not under those here.
+
+    Raises:
+        ExecutorError: the cluster is not there, or is open to all.
+        HardwareNotFoundError: no node has it, or they have different ones.
+    """
+    from nas.executors.cluster_hardware import cluster_hardware
+    from nas.executors.ray_environment import refuse_open_cluster, require_reachable
+
+    assert config.ray_address is not None
+    refuse_open_cluster(insecure=config.insecure)
+    require_reachable(config.ray_address)
+    from nas.executors.ray_tune import machines_of
+
+    return cluster_hardware(config.hardware, machines_of(config.ray_address))
 
 
 def _with_budget(config: SearchConfig, task: "Task") -> SearchConfig:

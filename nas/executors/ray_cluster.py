@@ -5,24 +5,31 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.executors.protocol import ExecutorError
 from nas.executors.ray_environment import (
+    ENVIRONMENT,
     LOCAL_ENVIRONMENT,
     authentication,
     environment,
     own_sigterm,
     private_files,
 )
-from nas.executors.ray_settings import first_line
+from nas.executors.ray_settings import first_line, machine_of_node, node_problem
+from proxies.detection import Machine, installed_version
+
+Answer = TypeVar("Answer")
 
 OBJECT_STORE_BYTES = 100 * 1024**2
+NODE_SECONDS = 120.0
+"""How long a node may take to get our code and look at its data."""
 _IS_INTERNAL = re.compile(r"node:|memory$|object_store_memory$|.*_group_")
 """Resources that Ray makes up: nodes, memory, placement groups."""
 JOINING_REMEDY = (
@@ -87,6 +94,64 @@ def require_same_cluster(address: str | None) -> None:
             f"this process is connected to the Ray cluster at {connected}, not {address}; "
             "call ray.shutdown() first, or leave the address out"
         )
+
+
+def require_able_nodes(
+    needs: Mapping[str, float], payload: bytes, main: dict[str, str], *, data: str | None
+) -> None:
+    """See that every node that may get jobs has our torch and the same data, before it gets any.
+
+    Raises:
+        ExecutorError: one has not, or does not answer.
+    """
+    answers = _ask_nodes(needs, node_problem, payload, main, installed_version("torch"), data)
+    problems = [f"the node {address} {problem}" for address, problem in answers if problem is not None]
+    if problems:
+        raise ExecutorError("; ".join(dict.fromkeys(problems)))
+
+
+def machines_of(address: str) -> dict[str, Machine]:
+    """What every node of a cluster has that has a processor to give, by address.
+
+    A node that is on one machine with another shows as one.
+
+    Raises:
+        ExecutorError: the cluster does not let us in, or a node does not answer.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(environment(ENVIRONMENT))
+        stack.enter_context(silence())
+        if ray.is_initialized():
+            require_same_cluster(address)
+        else:
+            stack.callback(ray.shutdown)
+            join_cluster(address, [])
+        return dict(_ask_nodes({"CPU": 1.0}, machine_of_node))
+
+
+def _ask_nodes(
+    needs: Mapping[str, float], question: Callable[..., Answer], *arguments: Any
+) -> list[tuple[str, Answer]]:
+    """The address and the answer of every node that has what is needed, each asked on itself.
+
+    Raises:
+        ExecutorError: one does not answer.
+    """
+    ask = ray.remote(num_cpus=0, max_retries=0)(question)
+    asked = []
+    for node in ray.nodes():
+        has = node["Resources"]
+        if node["Alive"] and all(has.get(name, 0.0) >= amount for name, amount in needs.items()):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = ask.options(scheduling_strategy=there).remote(*arguments)
+            asked.append((str(node["NodeManagerAddress"]), answer))
+    answers = []
+    for address, answer in asked:
+        try:
+            answers.append((address, ray.get(answer, timeout=NODE_SECONDS)))
+        except Exception as error:
+            raise ExecutorError(f"the node {address} does not answer ({first_line(error)})") from error
+    return answers
 
 
 def _init(remedy: str, **arguments: Any) -> None:

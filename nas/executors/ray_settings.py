@@ -1,11 +1,17 @@
 """What a Ray worker is told, in a form that reaches it, and what it occupies. Knows nothing of Ray."""
 
 import multiprocessing.spawn
+import os
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING
 
 from nas.executors.protocol import ExecutorError
+from nas.executors.ray_environment import environment
 from proxies.worker import WorkerSettings
+
+if TYPE_CHECKING:
+    from proxies.detection import Machine
 
 ACCELERATOR_SHARE = 0.001
 """An accelerator type is a label: a trial asks for a little of it, so that any number fits."""
@@ -73,6 +79,43 @@ def on_this_node(settings: WorkerSettings, *, is_local: bool) -> WorkerSettings:
         raise ExecutorError(f"no {hardware.profile.name} on this node: found {machine}")
     here = replace(hardware, devices=(devices[0],), torch_version=machine.torch_version)
     return replace(settings, hardware=here)
+
+
+def machine_of_node() -> "Machine":
+    """What this node has. Ray hides the devices from a task that asks for none, which is undone."""
+    from proxies.detection import find_machine
+
+    hides = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    with environment({}, without=("CUDA_VISIBLE_DEVICES",) if hides else ()):
+        return find_machine()
+
+
+def node_problem(
+    payload: bytes, main: dict[str, str], torch_version: str | None, data: str | None
+) -> str | None:
+    """Why this node cannot work as the search's own machine would, as a clause; None: it can.
+
+    `torch_version` and `data`, the fingerprint of the task and its data, are those of the search's machine;
+    None: not asked for.
+    """
+    from proxies.detection import installed_version
+
+    here = installed_version("torch")
+    if torch_version is not None and here != torch_version:
+        return f"has torch {here or 'not installed'}, not {torch_version}; install the same"
+    if data is None:
+        return None
+    try:
+        found = fingerprint_of(unpacked(payload, main))
+    except Exception as error:  # noqa: BLE001 -- whatever it is, this node cannot train
+        return f"cannot train: {first_line(error)}"
+    return None if found == data else "has other data for this task; give every node the same"
+
+
+def fingerprint_of(settings: WorkerSettings) -> str | None:
+    """What the task and its data come to on this machine; None where there is no task."""
+    fingerprint = getattr(settings.task, "fingerprint", None)
+    return None if fingerprint is None else str(fingerprint())
 
 
 def first_line(error: BaseException) -> str:

@@ -29,7 +29,7 @@ from nas.executors.ray_environment import (
     refuse_open_cluster,
     require_reachable,
 )
-from nas.executors.ray_settings import first_line, needs_of, on_this_node, packed, unpacked
+from nas.executors.ray_settings import fingerprint_of, first_line, needs_of, on_this_node, packed, unpacked
 from proxies.records import Job, Outcome, Partial, TimeJob, TrainJob
 from proxies.spool import Spool
 from proxies.worker import WorkerSettings
@@ -42,6 +42,8 @@ try:
 
         from nas.executors.ray_cluster import (
             join_cluster,
+            machines_of,
+            require_able_nodes,
             require_resources,
             require_same_cluster,
             silence,
@@ -61,6 +63,8 @@ LISTEN_SECONDS = 0.2
 COLLECT_SECONDS = 1.0
 CLOSE_SECONDS = 20.0
 MAX_FAILED_STARTS = 3
+
+__all__ = ["JobSearcher", "JobTrial", "RayTuneExecutor", "StopWhenClosing", "machines_of"]
 
 _JOB: TypeAdapter[TimeJob | TrainJob] = TypeAdapter(Job)
 
@@ -202,6 +206,8 @@ class RayTuneExecutor:
                 join_cluster(address, py_modules)
         needs = needs_of(settings, workers=self._num_workers, is_local=address is None)
         require_resources(needs)
+        if address is not None:
+            require_able_nodes(needs, payload, main, data=fingerprint_of(settings))
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # Not on a node that may die while the search lives: the jobs would be lost with it.
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)

@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from repeatability import Timed, neighbour, timed_by_the_method, timed_in_a_row
 
 MOST_WRONG = 0.05
-"""How far an accepted ratio may be from the truth."""
+"""How far an accepted ratio may be from the truth: the tolerance that the timings are asked for."""
 RESOLUTION, BATCH, BUDGET_SECONDS = 32, 16, 6.0
 CONTROL_NEIGHBOURS = 4
 """On the one core of the control, so that they are felt however busy the machine is anyway."""
@@ -40,7 +40,12 @@ def noisy_neighbour(folder: Path, rng: random.Random, count: int, *, believe: bo
     other = space.decode(space.sample(np.random.default_rng(rng.randrange(2**32)), 1)[0])
     hardware = resolve_hardware("cpu")
     settings = timing_settings(
-        hardware.profile, other, resolution=RESOLUTION, batch_size=BATCH, budget_seconds=BUDGET_SECONDS
+        hardware.profile,
+        other,
+        resolution=RESOLUTION,
+        batch_size=BATCH,
+        budget_seconds=BUDGET_SECONDS,
+        tolerance=MOST_WRONG,
     )
     if believe:
         return judged([_in_a_row(settings)], [])

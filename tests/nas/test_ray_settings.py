@@ -1,5 +1,6 @@
 """What a Ray worker is told, and what it occupies. Ray itself is not needed."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,17 @@ from typing import Any
 import pytest
 
 from nas.executors.protocol import ExecutorError
-from nas.executors.ray_settings import first_line, needs_of, on_this_node, packed, unpacked
-from proxies.detection import Device, DeviceKind, Machine
+from nas.executors.ray_settings import (
+    fingerprint_of,
+    first_line,
+    machine_of_node,
+    needs_of,
+    node_problem,
+    on_this_node,
+    packed,
+    unpacked,
+)
+from proxies.detection import Device, DeviceKind, Machine, installed_version
 from proxies.hardware import Defaults, HardwareProfile, Match, MemoryRange, ResolvedHardware
 from proxies.worker import WorkerSettings
 
@@ -102,6 +112,23 @@ def test_a_worker_takes_the_device_that_its_node_shows_it(monkeypatch: pytest.Mo
     assert here.torch_version == "2.x"
 
 
+@pytest.mark.parametrize(("visible", "seen"), [("", None), ("1", "1"), (None, None)])
+def test_what_ray_hides_from_a_question_is_found(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, seen: str | None
+) -> None:
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    looked: list[str | None] = []
+    monkeypatch.setattr(
+        "proxies.detection.find_machine", lambda: looked.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    )
+    machine_of_node()
+    assert looked == [seen]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
+
+
 def test_a_node_without_the_device_says_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxies.detection.find_machine", Found(()))
     with pytest.raises(ExecutorError, match=r"no test on this node: found only a CPU \(test\)"):
@@ -111,6 +138,37 @@ def test_a_node_without_the_device_says_what_it_has(monkeypatch: pytest.MonkeyPa
 def test_the_local_cpu_needs_no_look() -> None:
     assert on_this_node(on(CPU), is_local=True) == on(CPU)
     assert on_this_node(WorkerSettings(), is_local=False) == WorkerSettings()
+
+
+@dataclass(frozen=True)
+class DataTask:
+    """A task whose data is a file."""
+
+    path: Path
+
+    def fingerprint(self) -> str:
+        return self.path.read_text()
+
+
+def test_a_node_is_asked_for_torch_and_data(tmp_path: Path) -> None:
+    here = installed_version("torch")
+    file = tmp_path / "data"
+    payload, main = packed(WorkerSettings(task=DataTask(file), preload=()))  # type: ignore[arg-type]
+    said = node_problem(payload, main, here, "1")
+    assert said is not None
+    assert said.startswith("cannot train: [Errno 2] No such file or directory")
+    file.write_text("1")
+    assert node_problem(payload, main, here, "1") is None
+    said = node_problem(payload, main, here, "2")
+    assert said == "has other data for this task; give every node the same"
+    said = node_problem(payload, main, "1.0", "1")
+    assert said == f"has torch {here}, not 1.0; install the same"
+
+
+def test_a_node_without_a_task_to_train_needs_no_data() -> None:
+    payload, main = packed(WorkerSettings(preload=()))
+    assert fingerprint_of(WorkerSettings()) is None
+    assert node_problem(payload, main, None, None) is None
 
 
 def test_only_the_gist_of_an_error_is_shown() -> None:
