@@ -73,17 +73,41 @@ class DynamicConv2d(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Mix, convolve each image with its own kernel, and add the bias if there is one."""
-        y_BOHW = self._convolve(x_BCHW, self.mixed_kernels(x_BCHW))
+        # ONNX has no convolution with a number of groups that depends on the batch.
+        is_symbolic = torch.compiler.is_exporting() and isinstance(x_BCHW.shape[0], torch.SymInt)
+        y_BOHW = (
+            self.summed_maps(x_BCHW) if is_symbolic else self._convolve(x_BCHW, self.mixed_kernels(x_BCHW))
+        )
         return y_BOHW if self.bias is None else y_BOHW + self.bias[:, None, None]
 
     def _convolve(self, x_BCHW: Tensor, kernels_BOGKK: Tensor) -> Tensor:
         kernel = kernels_BOGKK.shape[-1]
         if kernel == 1 and self.stride == 1 and self.groups == 1:
             return multiplied(x_BCHW, kernels_BOGKK)
-        padding = ((kernel - 1) // 2, (kernel - 1) // 2)
-        if self.pads_as_tensorflow:
-            x_BCHW, padding = padded_as_tensorflow(x_BCHW, kernel, self.stride)
+        x_BCHW, padding = self._padded(x_BCHW, kernel)
         return grouped(x_BCHW, kernels_BOGKK, stride=self.stride, padding=padding, groups=self.groups)
+
+    def summed_maps(self, x_BCHW: Tensor) -> Tensor:
+        """The same maps as the experts' maps, mixed: a convolution is linear in its kernel.
+
+        It costs a convolution an expert, and none of its shapes depends on the batch.
+        """
+        alpha_BM = self.router(x_BCHW)
+        kernels_MOGKK = self.experts.view(-1, *self.kernel_shape)
+        x_BCHW, padding = self._padded(x_BCHW, self.kernel_shape[-1])
+        maps_BOHW = [
+            functional.conv2d(x_BCHW, kernel_OGKK, None, self.stride, padding, groups=self.groups)
+            for kernel_OGKK in kernels_MOGKK.unbind(0)
+        ]
+        mixed = [alpha_BM[:, m].view(-1, 1, 1, 1) * each for m, each in enumerate(maps_BOHW)]
+        y_BOHW: Tensor = torch.stack(mixed).sum(0)
+        return y_BOHW
+
+    def _padded(self, x_BCHW: Tensor, kernel: int) -> tuple[Tensor, tuple[int, int]]:
+        """The map, and what a convolution is still to pad it by: as TensorFlow does it may be uneven."""
+        if self.pads_as_tensorflow:
+            return padded_as_tensorflow(x_BCHW, kernel, self.stride)
+        return x_BCHW, ((kernel - 1) // 2, (kernel - 1) // 2)
 
     def extra_repr(self) -> str:
         """Number of experts, shape of a kernel, stride and groups."""

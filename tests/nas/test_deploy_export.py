@@ -11,13 +11,17 @@ from exported import imported, small_member
 
 import nas
 from nas.deploy.export import FORMATS
+from nas.deploy.onnx_file import run_onnx
+from nas.deploy.verify import verify
 from nas.errors import ExportError
 from proxies.records import Outcome, TimeJob, TimingSettings, TrainJob
 from proxies.weights import WeightsError, read_weights, save_weights, untrained_weights
 from results.directory import RunDirectory
 from results.errors import RunError
 from results.run import load_run
-from search_spaces.architecture import Recipe, cost
+from search_spaces.architecture import Architecture, Head, Recipe, Stage, Stem, cost
+from search_spaces.blocks.mbconv import MBConv, MBConvWeights
+from search_spaces.blocks.weight import Dynamic
 from search_spaces.document import load_architecture
 from search_spaces.nodes import DocumentError
 from search_spaces.seal import is_broken
@@ -199,3 +203,21 @@ def test_yaml_needs_no_torch(tmp_path):
     code = "import nas, sys; nas.export('coatnet-0', out=sys.argv[1]); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.thorough
+def test_dynamic_convolutions_leave_as_onnx_for_any_number_of_images(tmp_path):
+    """Their kernels differ from image to image, and ONNX has no convolution whose groups do."""
+    experts = Dynamic(experts=2)
+    blocks = (
+        MBConv(expand=2, kernel=3, weights=MBConvWeights(depthwise=experts, project=experts)),
+        MBConv(expand=2, kernel=5),
+    )
+    stages = tuple(Stage(stride=2, depth=1, width=8 * (i + 1), block=each) for i, each in enumerate(blocks))
+    arch = Architecture(stem=Stem(width=8, weight=experts), stages=stages, head=Head(width=32), name="mixed")
+    arch = replace(arch, recipe=Recipe(eval_resolution=32))
+    (file,) = nas.export(arch, out=tmp_path, format="onnx", untrained=True, num_classes=5)
+    for batch in (1, 3):
+        images = torch.randn(batch, 3, 32, 32)
+        assert run_onnx(file.read_bytes(), images).shape == (batch, 5)
+    assert verify(file).digest == arch.digest

@@ -79,6 +79,16 @@ def test_a_product_of_matrices_is_the_grouped_convolution(memory_format):
     torch.testing.assert_close(multiplied(x, kernels), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, {"kernel": 3, "stride": 2, "padding": "same"}], ids=str)
+@pytest.mark.parametrize("weight", [FOUR, Dynamic(experts=3, router="mlp", activation="softmax")], ids=str)
+def test_maps_of_the_experts_mixed_are_the_map_of_the_mixed_kernel(kind, weight):
+    """What leaves as ONNX for any number of images, where no convolution may depend on how many they are."""
+    found = layer(weight, **kind).eval()
+    images = torch.randn(3, 8, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(found.summed_maps(images), found(images))
+
+
 def test_one_hot_gates_choose_an_expert():
     found, x = layer(), torch.randn(2, 8, 6, 6)
     with torch.no_grad():
