@@ -5,9 +5,10 @@
 
 Each line is a search with one kind of sparing, from the same seed as the full one. `to equal` is the training
 that it had spent when its front reached the full search's last hypervolume, as a share of all that the full
-search spent; hypervolumes count from one reference. Simulated training is counted in epochs. Real training is
-counted in work, epochs times the multiply-adds of the network, which no neighbour on the machine changes, and
-printed in seconds of the workers too.
+search spent; hypervolumes count from one reference. Training is counted in work, epochs times the
+multiply-adds of the network, which no neighbour on the machine changes; of real searches also in seconds of
+the workers. Real searches go on where they stopped, and their full ones are replayed: the trainings that they
+recorded, in their order, ended where halving would have ended them.
 """
 
 import argparse
@@ -16,10 +17,12 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from nas.evaluations import Budget, Evaluations
+from nas.evaluations import Budget, Evaluations, learning_curve
 from nas.gate import OptimisticGate
 from nas.halving import NonDominatedHalving
 from nas.objectives import parse_objectives
@@ -33,8 +36,11 @@ from proxies.spool import Spool
 from results.ledger import Ledger
 from results.pareto import default_reference, hypervolume
 from search_spaces.document import architecture_from_document
-from search_spaces.space import Space
+from search_spaces.space import Genes, Space
 from search_spaces.space_document import load_space
+
+if TYPE_CHECKING:
+    from results.run import Run
 
 OBJECTIVES = parse_objectives(["accuracy", "step_ms"])
 KINDS = {"full": (False, False), "gate": (True, False), "halving": (False, True), "both": (True, True)}
@@ -43,18 +49,34 @@ TASK = Path(__file__).with_name("nine_epochs.yaml")
 LAG = 4
 
 
+CURVE_MEAN = np.array([0.31, 0.58, 0.79, 0.89, 0.94, 0.96, 0.99, 1.0, 1.0])
+CURVE_DEVIATION = np.array([0.08, 0.13, 0.08, 0.054, 0.039, 0.031, 0.013, 0.01, 0.0])
+"""Accuracy after each epoch over that at the end, in 32 real trainings of `tiny` over cluttered-digits."""
+WORK_SLOPE = 0.05
+"""Accuracy that they gained with the logarithm of their multiply-adds."""
+SCATTER = 0.06
+"""The standard deviation of their accuracies about that line: what the choices and chance make."""
+STEP_SCATTER = 0.2
+"""The standard deviation of their logarithmic step times about a line through multiply-adds and memory."""
+
+
 class PlantedTraining:
-    """Answers jobs from a law: accuracy from work and two choices, with noise; curves that cross early on."""
+    """Answers jobs from a law like what real trainings recorded; the choices' effects are drawn by the seed.
+
+    The accuracy at the end grows with the logarithm of the work; every choice, and every pair of neighbouring
+    ones, adds an effect of its own. Curves scatter about their mean as real ones do, so they cross.
+    """
 
     capacity = 2
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._seed = space, seed
+        self._effects = np.random.default_rng(seed).standard_normal((2, 2, len(space.chain.genes), 16))
         self._waiting: deque[TimeJob | TrainJob] = deque()
         self._curves: dict[str, list[list[object]]] = {}
         self._stopped: set[str] = set()
-        self.spent: list[tuple[str, int]] = []
-        """Digests of ended trainings with the epochs they had."""
+        self.spent: list[tuple[str, float]] = []
+        """Digests of ended trainings with the work they had."""
 
     def submit(self, job: TimeJob | TrainJob) -> None:
         """See `Executor`."""
@@ -78,26 +100,41 @@ class PlantedTraining:
             return [_outcome(job, "ok", {"step_ms": step_ms})]
         curve = self._curves.setdefault(job.key, [])
         if job.key in self._stopped or len(curve) == EPOCHS:
-            self.spent.append((job.digest, len(curve)))
+            self.spent.append((job.digest, len(curve) * self._mega_macs(job)))
             status = "ok" if len(curve) == EPOCHS else "stopped"
             return [_outcome(job, status, dict(curve[-1][1]), learning_curve=curve)]  # type: ignore[call-overload]
         step = len(curve) + 1
-        haste = 1.0 + rng.random()
-        noise = 0.02 * float(rng.standard_normal(EPOCHS)[step - 1]) / step**0.5
-        accuracy = final * (1.0 - np.exp(-haste * step / EPOCHS * 2.5)) / (1.0 - np.exp(-haste * 2.5)) + noise
-        curve.append([step, {"accuracy": float(np.clip(accuracy, 0.0, 1.0))}])
+        haste = rng.standard_normal()
+        noise = 0.005 * rng.standard_normal(EPOCHS)[step - 1] * (step < EPOCHS)
+        share = CURVE_MEAN[step - 1] + haste * CURVE_DEVIATION[step - 1]
+        curve.append([step, {"accuracy": float(np.clip(final * share + noise, 0.0, 1.0))}])
         self._waiting.insert(min(1, len(self._waiting)), job)
         return [Partial(key=job.key, step=step, metrics=curve[-1][1])]  # type: ignore[arg-type]
 
+    def _mega_macs(self, job: TimeJob | TrainJob) -> float:
+        genes = self._space.encode(architecture_from_document(job.architecture))
+        return float(self._space.costs(genes[None]).macs[0]) * 1e-6
+
     def _law(self, job: TimeJob | TrainJob) -> tuple[float, float, np.random.Generator]:
-        genes = self._space.encode(architecture_from_document(job.architecture))[None]
-        costs = self._space.costs(genes)
+        """The accuracy at the end, milliseconds a step, and what else chance decides about the network."""
+        genes = self._space.encode(architecture_from_document(job.architecture))
+        costs = self._space.costs(genes[None])
         rng = np.random.default_rng([self._seed, int(job.digest[:12], 16)])
-        wasted = 0.08 * float((genes[0, :3] == 0).mean()) + 0.06 * float((genes[0, -4:] == 1).mean())
-        accuracy = (
-            0.1 + 0.09 * float(np.log(costs.macs[0] / 1e5)) - wasted + 0.01 * float(rng.standard_normal())
+        better, slower = self._effects_of(genes)
+        work = float(np.log(costs.macs[0] * 1e-6))
+        accuracy = 0.66 + WORK_SLOPE * work + SCATTER * better + 0.01 * float(rng.standard_normal())
+        step_ms = 2.4 + float(costs.macs[0] / 2.5e6 + costs.activation_bytes[0] / 1.1e5)
+        return accuracy, step_ms * float(np.exp(STEP_SCATTER * slower)), rng
+
+    def _effects_of(self, genes: Genes) -> npt.NDArray[np.float64]:
+        """Of all choices together on accuracy and on step time, about one standard deviation in size."""
+        places = np.arange(len(genes))
+        one, pair = (
+            self._effects[:, 0, places, genes],
+            self._effects[:, 1, places[1:], genes[1:] * genes[:-1]],
         )
-        return accuracy, 2.0 + float(costs.macs[0] / 2e6 + costs.activation_bytes[0] / 4e5), rng
+        total: npt.NDArray[np.float64] = one.sum(axis=1) + pair.sum(axis=1)
+        return total / (2 * len(genes)) ** 0.5
 
 
 def _outcome(job: TimeJob | TrainJob, status: str, metrics: dict[str, float], **details: object) -> Outcome:
@@ -159,8 +196,8 @@ def simulated(kind: str, seed: int, given: argparse.Namespace, space: Space) -> 
             each.digest: dict(each.values) for each in session.evaluations_so_far() if each.is_complete
         }
     spent, trace = 0.0, []
-    for digest, epochs in executor.spent:
-        spent += epochs
+    for digest, work in executor.spent:
+        spent += work
         trace.append((spent, complete.get(digest)))
     return trace
 
@@ -174,39 +211,68 @@ def real(kind: str, seed: int, given: argparse.Namespace) -> Trace:
     import nas
 
     has_gate, halves = KINDS[kind]
-    run = nas.search(
-        space="tiny",
-        hardware="cpu",
-        proxy=str(TASK),
-        executor="local",
-        candidates=_count(kind, given),
-        strategy=given.strategy,
-        objectives=[str(each) for each in OBJECTIVES],
-        seed=seed,
-        gate=has_gate,
-        early_stopping="halving" if halves else "none",
-        halving_reduction=given.reduction,
-        halving_first=given.first,
-        no_reuse=True,
-        out=str(given.out / f"{kind}-{seed}"),
+    out = given.out / f"{kind}-{seed}"
+    run = (
+        nas.resume(out)
+        if out.exists()
+        else nas.search(
+            space="tiny",
+            hardware="cpu",
+            proxy=str(TASK),
+            executor="local",
+            candidates=_count(kind, given),
+            strategy=given.strategy,
+            objectives=[str(each) for each in OBJECTIVES],
+            seed=seed,
+            gate=has_gate,
+            early_stopping="halving" if halves else "none",
+            halving_reduction=given.reduction,
+            halving_first=given.first,
+            no_reuse=True,
+            out=str(out),
+        )
     )
-    values = {
-        each.digest: each.values([o.name for o in OBJECTIVES])
-        for each in run.candidates()
-        if each.is_measured
-    }
     with Ledger.open(run.path / "ledger.sqlite", read_only=True) as ledger:
         trainings = sorted(ledger.records(kind="train"), key=lambda each: each.recorded_at)
-    macs = {each.digest: each.cost.macs for each in run.candidates()}
     seconds = sum(record.outcome.seconds for record in trainings)
     print(
         f"{kind}: {len(run.candidates())} candidates, {len(trainings)} trainings, {seconds:.0f} s of training"
     )
+    return _trace(run, [(each.outcome.digest, each.outcome.metrics.get("epochs", 0.0)) for each in trainings])
+
+
+def replayed(seed: int, given: argparse.Namespace) -> Trace:
+    """The trainings of the real full search, each ended where halving would have ended it."""
+    import nas
+
+    run = nas.load_run(given.out / f"full-{seed}")
+    halving = NonDominatedHalving(
+        objectives=OBJECTIVES, reduction=given.reduction, first=given.first, last=EPOCHS
+    )
+    candidates = {each.digest: each for each in run.candidates()}
+    with Ledger.open(run.path / "ledger.sqlite", read_only=True) as ledger:
+        trainings = sorted(ledger.records(kind="train"), key=lambda each: each.recorded_at)
+    ended = []
+    for outcome in (record.outcome for record in trainings if record.outcome.status == "ok"):
+        known = candidates[outcome.digest].values(["step_ms"])
+        ends = (
+            step
+            for step, metrics in learning_curve(outcome)
+            if halving.judge(outcome.key, seed, step, {**known, **metrics}) is not None
+        )
+        ended.append((outcome.digest, float(next(ends, EPOCHS))))
+    return _trace(run, ended)
+
+
+def _trace(run: "Run", ended: Sequence[tuple[str, float]]) -> Trace:
+    """From trainings in the order of their end, with their epochs; values of those that had all."""
+    candidates = {each.digest: each for each in run.candidates()}
     spent, trace = 0.0, []
-    for record in trainings:
-        outcome = record.outcome
-        spent += outcome.metrics.get("epochs", 0.0) * macs[outcome.digest] * 1e-6
-        trace.append((spent, values.get(outcome.digest)))
+    for digest, epochs in ended:
+        candidate = candidates[digest]
+        spent += epochs * candidate.cost.macs * 1e-6
+        is_complete = candidate.is_measured and epochs == EPOCHS
+        trace.append((spent, candidate.values([each.name for each in OBJECTIVES]) if is_complete else None))
     return trace  # type: ignore[return-value]
 
 
@@ -221,10 +287,11 @@ def volumes(trace: Trace, reference: dict[str, float]) -> list[tuple[float, floa
     return found
 
 
-def report(traces: dict[str, list[Trace]], unit: str) -> None:
+def report(traces: dict[str, list[Trace]]) -> None:
     """A line a kind: training, and volume at the end, as shares of the full search's; means over seeds."""
     print(
-        f"{'':10}{'training, ' + unit:>23}{'of full':>9}{'to equal':>10}{'reached':>9}{'volume, of full':>17}"
+        f"{'':10}{'training, epochs x MMAC':>25}{'of full':>9}"
+        f"{'to equal':>10}{'reached':>9}{'volume, of full':>17}"
     )
     for kind, runs in traces.items():
         shares, equal, ends, total = [], [], [], []
@@ -241,7 +308,7 @@ def report(traces: dict[str, list[Trace]], unit: str) -> None:
             total.append(own[-1][0])
         mean = f"{fmean(equal):.2f}" if equal else "-"
         print(
-            f"{kind:10}{fmean(total):>23.0f}{fmean(shares):>9.2f}{mean:>10}{f'{len(equal)}/{len(runs)}':>9}"
+            f"{kind:10}{fmean(total):>25.0f}{fmean(shares):>9.2f}{mean:>10}{f'{len(equal)}/{len(runs)}':>9}"
             f"{fmean(ends):>17.3f}"
         )
 
@@ -271,7 +338,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             real(kind, seed, given) if given.real else simulated(kind, seed, given, space)
             for seed in range(seeds)
         ]
-    report(traces, "epochs x MMAC" if given.real else "epochs")
+    if given.real:
+        traces["replayed"] = [replayed(seed, given) for seed in range(seeds)]
+    report(traces)
 
 
 if __name__ == "__main__":

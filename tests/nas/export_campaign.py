@@ -29,6 +29,8 @@ from search_spaces.network import build
 from search_spaces.shipped import SPACES, shipped_names
 
 LIMIT = 1e-5
+ROUNDINGS = 4.0
+"""See `nas.deploy.onnx_file`: what PyTorch itself rounds may pass the limit, in networks that amplify it."""
 SIDE = 32
 
 ALONE = """
@@ -61,7 +63,8 @@ def logits_of(weights: Path) -> torch.Tensor:
         return network.eval()(images)
 
 
-def onnx_difference(arch: Architecture, weights: Path, folder: Path) -> float:
+def onnx_difference(arch: Architecture, weights: Path, folder: Path) -> tuple[float, float]:
+    """The largest difference of a logit, and of PyTorch's own from those in double precision."""
     (file,) = nas.export(arch, out=folder, format="onnx", weights=weights)
     kept = read_weights(weights)
     network = build(arch, CLASSES, resolution=SIDE).eval()
@@ -69,10 +72,11 @@ def onnx_difference(arch: Architecture, weights: Path, folder: Path) -> float:
     images = images_for(kept, 4)
     with torch.no_grad():
         expected = network(images)
+        exact = network.double()(images.double())
     assert verify(file).digest == arch.digest
     difference = float((torch.from_numpy(run_onnx(file.read_bytes(), images)) - expected).abs().max())
     file.unlink()
-    return difference
+    return difference, float((expected - exact).abs().max())
 
 
 def run_alone(folder: Path, site: Path) -> dict[str, list]:
@@ -86,7 +90,8 @@ def run_alone(folder: Path, site: Path) -> dict[str, list]:
 def compare(space: str, count: int, folder: Path, site: Path) -> bool:
     """One space; prints its line and says whether all agree."""
     digests = {"yaml": 0, "timm": 0}
-    worst = {"python": 0.0, "onnx": 0.0}
+    worst = {"python": 0.0, "onnx": 0.0, "rounding": 0.0}
+    within, agree = 0, True
     for index, arch in enumerate(members(space, count, seed=7)):
         weights = folder / f"{space}_{index}.safetensors"
         weights_of(arch, weights)
@@ -98,17 +103,21 @@ def compare(space: str, count: int, folder: Path, site: Path) -> bool:
         assert digest == arch.digest
         difference = (torch.tensor(logits) - logits_of(weights)).abs().max()
         worst["python"] = max(worst["python"], float(difference))
-        worst["onnx"] = max(worst["onnx"], onnx_difference(arch, weights, folder))
+        difference, rounding = onnx_difference(arch, weights, folder)
+        worst["onnx"], worst["rounding"] = max(worst["onnx"], difference), max(worst["rounding"], rounding)
+        within += difference <= LIMIT
+        agree &= difference <= max(LIMIT, ROUNDINGS * rounding)
         with contextlib.suppress(ExportError):
             digests["timm"] += bool(timm_strings(arch))
         weights.unlink()
         shutil.rmtree(modules)
     print(
         f"{space:12} {count} networks: YAML {digests['yaml']} with equal digests; Python with PyTorch alone"
-        f" within {worst['python']:.1e}; ONNX within {worst['onnx']:.1e}; {digests['timm']} as timm strings",
+        f" within {worst['python']:.1e}; ONNX within {worst['onnx']:.1e}, {within} of them within {LIMIT:g}"
+        f" (PyTorch's own rounding {worst['rounding']:.1e}); {digests['timm']} as timm strings",
         flush=True,
     )
-    return digests["yaml"] == count and max(worst.values()) <= LIMIT
+    return agree and digests["yaml"] == count and worst["python"] <= LIMIT
 
 
 def main(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from exported import imported, small_member
+from exported import imported, members, small_member, with_statistics
 
 import nas
 from nas.deploy.export import FORMATS
@@ -23,6 +23,7 @@ from search_spaces.architecture import Architecture, Head, Recipe, Stage, Stem, 
 from search_spaces.blocks.mbconv import MBConv, MBConvWeights
 from search_spaces.blocks.weight import Dynamic
 from search_spaces.document import load_architecture
+from search_spaces.network import build
 from search_spaces.nodes import DocumentError
 from search_spaces.seal import is_broken
 from search_spaces.text import dump
@@ -221,3 +222,26 @@ def test_dynamic_convolutions_leave_as_onnx_for_any_number_of_images(tmp_path):
         images = torch.randn(batch, 3, 32, 32)
         assert run_onnx(file.read_bytes(), images).shape == (batch, 5)
     assert verify(file).digest == arch.digest
+
+
+@pytest.mark.thorough
+def test_what_pytorch_itself_rounds_is_no_difference_of_a_file(tmp_path):
+    """An untrained network of dynamic convolutions: its logits of ten thousand are right to some units."""
+    arch = members("parameternet", 1, seed=7)[0]
+    weights = tmp_path / "w.safetensors"
+    network = with_statistics(build(arch, 10, resolution=32))
+    save_weights(network.state_dict(), weights, arch=arch, num_classes=10, resolution=32)
+    (file,) = nas.export(arch, out=tmp_path, format="onnx", weights=weights)
+    assert verify(file).digest == arch.digest
+
+
+@pytest.mark.thorough
+def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
+    def wrong(content, images):
+        return run_onnx(content, images) + 2e-5 * max(1.0, abs(run_onnx(content, images)).max())
+
+    monkeypatch.setattr("nas.deploy.onnx_file.run_onnx", wrong)
+    arch = members("tiny", 1)[0]
+    with pytest.raises(ExportError, match="ONNX Runtime's logits differ from PyTorch's by"):
+        nas.export(arch, out=tmp_path, format="onnx", untrained=True, num_classes=5)
+    assert not list(tmp_path.glob("*.onnx"))
