@@ -43,6 +43,18 @@ def with_statistics(network, seed=0):
     return network
 
 
+def with_found_statistics(network, resolution, images=256):
+    """The network, its norms' statistics found on noise: made-up ones let the maps of some explode."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        network.train()(torch.randn(images, 3, resolution, resolution, generator=generator))
+    return network.eval()
+
+
 def torch_alone(folder):
     """A folder that holds PyTorch and what it cannot do without, for `python -S`."""
     site = Path(torch.__file__).parents[1]
