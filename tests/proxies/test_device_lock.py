@@ -188,13 +188,13 @@ def test_a_stream_of_sharers_cannot_starve_an_exclusive_waiter(folder):
 
 
 def shared_once(folder: Path) -> bool:
-    with shared("gpu", folder=folder):
+    with shared("gpu", folder=folder, timeout_seconds=2 * FREE_WITHIN_SECONDS):
         return True
 
 
 def free_own_share(folder: Path) -> None:
     """Unlock this process's share in place, as its holder leaving would."""
-    for descriptor, held in device_lock._held.items():
+    for descriptor, held in list(device_lock._held.items()):  # a copy: other threads open locks meanwhile
         if held.path == folder / "gpu.lock" and held.thread == threading.get_ident():
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
