@@ -37,17 +37,9 @@ def execute(
         Diverged, TrainingInterruptedError, RunWriteError, CheckpointError, DataError, ConfigError.
     """
     splits, device = _loaded(plan), _device(plan)
-    with _training(plan, splits, device, None) as run:
-        found = _lead(
-            plan,
-            directory,
-            progress=progress,
-            interruption=interruption,
-            checkpoint_seconds=checkpoint_seconds,
-            splits=splits,
-            run=run,
-        )
-    return _result(plan, splits, directory, found, device)
+    result = _execute(plan, directory, progress, interruption, checkpoint_seconds, splits, device, None)
+    assert result is not None
+    return result
 
 
 def execute_part(
@@ -64,8 +56,21 @@ def execute_part(
         As `execute`; the chief alone is interrupted, and the others end with it.
     """
     splits, parallel = _loaded(plan), make_parallel(device)
+    return _execute(plan, directory, progress, interruption, checkpoint_seconds, splits, device, parallel)
+
+
+def _execute(
+    plan: TrainingPlan,
+    directory: TrainingDirectory,
+    progress: TrainingProgress,
+    interruption: Interruption,
+    checkpoint_seconds: float,
+    splits: Splits,
+    device: torch.device,
+    parallel: Parallel | None,
+) -> dict[str, Any] | None:
     with _training(plan, splits, device, parallel) as run:
-        if parallel.rank > 0:
+        if parallel is not None and parallel.rank > 0:
             _restored(directory, run)
             follow(run, share, steps_ahead)
             return None
@@ -77,7 +82,7 @@ def execute_part(
             checkpoint_seconds=checkpoint_seconds,
             splits=splits,
             run=run,
-            share=share,
+            **({} if parallel is None else {"share": share}),
         )
     return _result(plan, splits, directory, found, device)
 

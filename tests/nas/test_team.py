@@ -43,7 +43,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
             other.kill()
             torch.set_num_threads(threads)
     assert other.returncode == 0, err.decode()
-    return Team(chief, torch.load(folder / "found.pt", weights_only=False), folder)
+    return Team(chief, torch.load(folder / "found.pt", weights_only=True), folder)
 
 
 @pytest.mark.parametrize("case", team_member.CASES)
